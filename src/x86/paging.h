@@ -9,6 +9,10 @@
  * NX, WP, SMEP, SMAP, U/S, global, large pages, reserved bits (SDM vol. 3,
  * 4). Freestanding, like x86/system.h.
  */
+
+/* MAXPHYADDR of every CPU model. */
+enum { X86_PHYS_BITS = 48 };
+
 enum x86_access { X86_READ, X86_WRITE, X86_FETCH };
 
 struct x86_walk {

@@ -71,6 +71,7 @@ struct x86_cpu {
     struct x86_state *st;
     const struct cpuid_model *model;
     const struct x86_system_ops *ops;
+    const struct gmem *gmem; /* for the PDPTEs of PAE paging */
     void *opaque;           /* the engine's vCPU */
     struct x86_event fault; /* valid after X86_FAULT */
 };

@@ -19,6 +19,7 @@
  * code; devices above only post events. One vcpu_set is all CPUs of a machine.
  */
 struct engine;
+struct engine_ops;
 struct vcpu;
 struct vcpu_set;
 
@@ -64,6 +65,12 @@ struct vcpu {
     _Atomic uint32_t sleeping; /* futex word: 1 while waiting in HLT */
     pthread_t thread;
     bool thread_started;
+    /* Private to the run loop; own thread, or anybody while paused. */
+    bool wait_sipi;  /* INIT seen, no SIPI yet: run is not called */
+    /* Under the set's lock. */
+    bool running;    /* may be in run: a pauser waits for this to fall */
+    bool held;       /* stays stopped when the set is resumed (debugger) */
+    bool debug_stop; /* met ENGINE_EXIT_DEBUG, not yet asked about */
 };
 
 /* What ended the run of a whole machine. */
@@ -72,6 +79,7 @@ enum vcpu_stop_reason { VCPU_STOP_NONE, VCPU_STOP_TRIPLE, VCPU_STOP_ERROR };
 struct vcpu_config {
     unsigned nr;
     const char *engine; /* "jit"; "auto" chooses */
+    const struct engine_ops *ops; /* this one whatever engine says (tests) */
     const struct cpuid_model *model;
     struct gmem *gmem;
     struct bus *pio, *mmio;

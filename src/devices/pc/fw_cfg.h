@@ -1,0 +1,65 @@
+#ifndef HUSK_DEVICES_PC_FW_CFG_H
+#define HUSK_DEVICES_PC_FW_CFG_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/compiler.h"
+#include "base/lock.h"
+#include "bus/bus.h"
+#include "devices/device.h"
+
+/*
+ * Firmware configuration device (QEMU: docs/specs/fw_cfg.rst), port interface
+ * at 0x510 (selector) and 0x511 (data); no DMA. Items are read-only: writes to
+ * the data port are ignored.
+ */
+enum {
+    FW_CFG_SIGNATURE = 0x00,
+    FW_CFG_ID = 0x01,
+    FW_CFG_RAM_SIZE = 0x03,
+    FW_CFG_NB_CPUS = 0x05,
+    FW_CFG_MAX_CPUS = 0x0f,
+    FW_CFG_FILE_DIR = 0x19,
+    FW_CFG_FILE_FIRST = 0x20,
+    FW_CFG_FILES = 32,
+    FW_CFG_NAME = 56, /* with its final NUL */
+    FW_CFG_PORT = 0x510,
+    FW_CFG_PORTS = 2
+};
+
+struct fw_cfg_state {
+    uint32_t offset; /* of the next data byte in the item */
+    uint16_t selector;
+};
+
+struct fw_cfg_file {
+    char name[FW_CFG_NAME];
+    const uint8_t *data; /* borrowed */
+    uint32_t len;
+};
+
+struct fw_cfg {
+    struct fw_cfg_state st;
+    struct lock lock;
+    struct fw_cfg_file file[FW_CFG_FILES];
+    unsigned nr_files;
+    uint64_t ram_bytes;
+    uint16_t cpus;
+    uint8_t dir[4 + FW_CFG_FILES * 64]; /* the directory as the guest sees it */
+};
+
+extern const struct bus_ops fw_cfg_bus_ops;
+extern const struct state_desc fw_cfg_state_desc;
+extern const struct device_class fw_cfg_class;
+
+void fw_cfg_init(struct fw_cfg *fw, uint64_t ram_bytes, unsigned cpus);
+void fw_cfg_fini(struct fw_cfg *fw);
+void fw_cfg_reset(struct fw_cfg *fw); /* lock held */
+
+/* Add a file before the guest runs; data is borrowed until the device ends.
+ * -EINVAL (name too long or taken, len above 4 GiB), -ENOSPC. */
+MUST_CHECK int fw_cfg_add_file(struct fw_cfg *fw, const char *name,
+                               const void *data, size_t len);
+
+#endif

@@ -11,6 +11,7 @@
 #include "base/lock.h"
 #include "bus/bus.h"
 #include "bus/irq.h"
+#include "devices/device.h"
 #include "devices/pci/regs.h"
 #include "state/desc.h"
 
@@ -111,7 +112,9 @@ struct pci_dev {
     unsigned cap_end; /* where the next capability goes */
     struct pci_msix msix;
     _Atomic bool master; /* the command register lets it reach memory */
-    bool intx_driven;    /* host->irq_lock: what the wire sees of st.intx */
+    /* Under host->irq_lock, as is st.intx: */
+    bool intx_off;    /* by the command register, or because MSI-X is used */
+    bool intx_driven; /* what the wire sees of st.intx */
 };
 
 struct pci_id {
@@ -142,6 +145,13 @@ void pci_dev_make_writable(struct pci_dev *d, unsigned off, const void *mask,
 /* Add MSI-X with nr vectors, table and pending bits in a 4-KiB BAR of its
  * own. */
 void pci_dev_add_msix(struct pci_dev *d, unsigned bar, unsigned nr);
+
+/*
+ * For the machine's table of devices; the functions lock for themselves.
+ * pci_host_class resets all functions too; pci_msix_class is for dev->msix.
+ * A device's own classes come after those of its function.
+ */
+extern const struct device_class pci_host_class, pci_dev_class, pci_msix_class;
 
 /* Raise or lower the function's INTx wire. Any thread, device locks held. */
 void pci_intx_set(struct pci_dev *d, bool level);
@@ -176,10 +186,10 @@ struct pci_host_config {
     struct msi_sink msi;
     struct pci_window io, mem32; /* for pci_assign_resources */
     /* Port 0xcf9 lies inside the address register, which takes only 4-byte
-     * accesses; narrower ones at 0xcf9 go here (off 0). NULL = nobody. */
+     * accesses; bytes at 0xcf9 go here (off 0), under pci_host.lock. NULL =
+     * nobody. */
     const struct bus_ops *cf9_ops;
     void *cf9_dev;
-    struct lock *cf9_lock;
 };
 
 struct pci_host_state {
@@ -192,10 +202,11 @@ struct pci_host {
     struct pci_host_state st;
     struct pci_host_config cfg;
     struct lock lock;     /* configuration accesses */
-    struct lock irq_lock; /* what follows, and pci_dev.intx_driven */
+    struct lock irq_lock; /* the next three, and the functions' wires */
     unsigned link_raised[PCI_NR_LINKS]; /* how many functions drive it */
     uint8_t link_isa[PCI_NR_LINKS];     /* PIRQRC of the ISA bridge */
     uint16_t isa_level;                 /* what isa[] was told */
+    struct pci_dev *router; /* its bytes 0x60..0x63 are PIRQRC; or NULL */
     struct pci_dev *dev[PCI_NR_SLOTS][PCI_NR_FUNCTIONS];
 };
 

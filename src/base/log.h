@@ -17,6 +17,9 @@ void log_set_level(enum log_level level);
 /* Whether guest-caused lines are printed (HUSK_LOG_GUEST=1); off by default. */
 void log_set_guest(bool on);
 
+/* Both of the above from the environment; an unknown level is warn. */
+void log_init_from_env(void);
+
 void log_line(enum log_level level, const char *who, const char *fmt, ...)
     PRINTF(3, 4);
 /* What the guest did wrong. Rate limited: at most 10 lines a second. */

@@ -26,20 +26,26 @@ void bus_free(struct bus *bus);
 
 /*
  * Map [base, base + size). lock may be NULL (the device locks for itself).
- * -EEXIST if the range overlaps one that is mapped, -ENOMEM. Any thread: PCI
- * BARs move while vCPUs run.
+ * -EEXIST if the range overlaps one that is mapped, -EINVAL if it is empty or
+ * wraps, -ENOMEM. Any thread: PCI BARs move while vCPUs run.
  */
 MUST_CHECK int bus_map(struct bus *bus, uint64_t base, uint64_t size,
                        const struct bus_ops *ops, void *dev, struct lock *lock);
-/* Remove the range that was mapped at base; when it returns, no access to it
- * is running any more, except one by the caller itself. */
+/*
+ * Remove the range that was mapped at base (nothing if there is none); when it
+ * returns, no access to it is running any more, except one by the caller
+ * itself. The caller holds no lock that an access to the range may wait for:
+ * not the range's own lock, unless it is inside such an access.
+ */
 void bus_unmap(struct bus *bus, uint64_t base);
 
 /*
  * Guest accesses; size is 1, 2, 4 or 8, any alignment. What nobody claims
- * reads as all ones and ignores writes. An access wider than the device's
- * max_size is split into ascending parts; one narrower than min_size reads the
- * aligned unit and takes its part (writes are ignored). Any thread.
+ * reads as all ones and ignores writes. An access that is wider than the
+ * device's max_size, not aligned to its size within the range, or crosses the
+ * range's end is split into ascending, aligned parts; one narrower than
+ * min_size reads the aligned unit and takes its part (writes are ignored). Any
+ * thread.
  */
 uint64_t bus_read(struct bus *bus, uint64_t addr, unsigned size);
 void bus_write(struct bus *bus, uint64_t addr, unsigned size, uint64_t val);

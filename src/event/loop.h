@@ -17,21 +17,29 @@ struct loop;
 MUST_CHECK int loop_new(struct loop **out, struct err *err);
 void loop_free(struct loop *loop);
 
-/* Run until loop_stop; returns the status given to it. */
+/* Run until loop_stop; returns the status given to it. A stop that came before
+ * ends it at once; afterwards it can be run again. */
 int loop_run(struct loop *loop);
 /* End loop_run from any thread (the first status counts). */
 void loop_stop(struct loop *loop, int status);
 
-/* events: EPOLLIN, EPOLLOUT ... (0 = none for now, keep it registered). */
+/*
+ * events: EPOLLIN, EPOLLOUT ... (0 = none for now, keep it registered: not
+ * even a hang-up is told then). The three functions below: any thread, but fn
+ * may still be running once after loop_del_fd from another thread, so remove
+ * a descriptor on the loop's own thread before closing it.
+ */
 typedef void loop_fd_fn(void *opaque, int fd, uint32_t events);
-/* Watch fd (borrowed). -EEXIST if watched already, other -errno of epoll_ctl. */
+/* Watch fd (borrowed). -EEXIST if watched already, other -errno of epoll_ctl.
+ */
 MUST_CHECK int loop_add_fd(struct loop *loop, int fd, uint32_t events,
                            loop_fd_fn *fn, void *opaque);
 void loop_mod_fd(struct loop *loop, int fd, uint32_t events);
 /* Stop watching. On the loop's thread fn is not called again after this. */
 void loop_del_fd(struct loop *loop, int fd);
 
-/* Run fn(opaque) on the loop's thread soon. Any thread. -ENOMEM. */
+/* Run fn(opaque) on the loop's thread soon, in the order posted. Any thread.
+ * -ENOMEM. What has not run when the loop is freed never does. */
 MUST_CHECK int loop_post(struct loop *loop, void (*fn)(void *), void *opaque);
 
 /*
@@ -45,7 +53,9 @@ struct timer {
     void (*fn)(void *opaque);
     void *opaque;
     uint64_t deadline_ns; /* clock_now_ns() time base */
-    unsigned heap_idx;    /* private: place in the loop's heap */
+    /* private: place in the loop's heap, which needs no memory of its own, so
+     * that arming cannot fail */
+    struct timer *child, *next, *prev;
     bool armed;
 };
 

@@ -98,6 +98,14 @@ struct x86_dtable {
 #define X86_EFER_LMA   0x00000400u
 #define X86_EFER_NXE   0x00000800u
 #define X86_EFER_FFXSR 0x00004000u
+#define X86_EFER_AUTOIBRS 0x00200000u
+
+#define X86_DR6_FIXED 0xffff0ff0u /* bits that read as one */
+#define X86_DR6_BD    0x00002000u
+#define X86_DR6_BS    0x00004000u
+#define X86_DR6_BT    0x00008000u
+#define X86_DR7_FIXED 0x00000400u
+#define X86_DR7_GD    0x00002000u
 
 enum x86_vector {
     X86_DE = 0, X86_DB = 1, X86_NMI = 2, X86_BP = 3, X86_OF = 4, X86_BR = 5,
@@ -195,6 +203,12 @@ void x86_state_reset(struct x86_state *st, unsigned index);
 void x86_state_init(struct x86_state *st, unsigned index);
 /* Start an application processor at vector << 12. */
 void x86_state_sipi(struct x86_state *st, uint8_t vector);
+
+/* 48-bit linear addresses: bits 63..47 are equal. */
+static inline bool x86_is_canonical(uint64_t va)
+{
+    return va + ((uint64_t)1 << 47) < (uint64_t)1 << 48;
+}
 
 static inline bool x86_long_mode(const struct x86_state *st)
 {

@@ -37,6 +37,7 @@ struct device {
     struct lock *lock; /* NULL = none: only touched while CPUs are paused */
 };
 
+static inline void device_reset(const struct device *d) NO_TSA;
 static inline void device_reset(const struct device *d)
 {
     if (!d->cls->reset)

@@ -18,9 +18,9 @@ enum { CMOS_SIZE = 128, CMOS_CENTURY = 0x32 };
 
 struct cmos_state {
     uint8_t index;
-    uint8_t ram[CMOS_SIZE]; /* clock registers too, as last written */
-    uint8_t irq_masked;     /* HPET legacy replacement is on */
-    int64_t offset_ns;      /* guest's clock minus the host's, at ns */
+    uint8_t ram[CMOS_SIZE];     /* clock registers too, as last written */
+    _Atomic uint8_t irq_masked; /* HPET legacy replacement is on */
+    int64_t offset_ns;          /* guest's clock minus the host's, at ns */
     uint64_t frozen_ns;   /* guest's clock while it is halted (SET, divider) */
     uint64_t seen_ns;     /* guest's clock up to which flags are in reg. C */
     uint64_t period_base; /* likewise for the periodic flag: host ns */
@@ -44,7 +44,8 @@ void cmos_fini(struct cmos *cm);
 /* Keeps time and memory, stops interrupts. Lock held. */
 void cmos_reset(struct cmos *cm);
 
-/* While high, the clock does not drive IRQ 8 (HPET legacy replacement). */
+/* While high, the clock does not drive IRQ 8 (HPET legacy replacement).
+ * Takes no lock. */
 struct irq cmos_mask_wire(struct cmos *cm);
 
 /* Fill in what firmware reads: memory below and above 4 GiB in bytes and the

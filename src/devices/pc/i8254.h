@@ -35,10 +35,10 @@ struct i8254_channel {
 
 struct i8254_state {
     struct i8254_channel ch[I8254_CHANNELS];
-    uint64_t tick;      /* next output edge of channel 0, in its clocks */
-    uint8_t out0;       /* level of IRQ 0 */
-    uint8_t irq_masked; /* HPET legacy replacement is on */
-    uint8_t speaker;    /* bits 0 and 1 of port 0x61 */
+    uint64_t tick; /* next output edge of channel 0, in its clocks */
+    uint8_t out0;  /* level of IRQ 0 */
+    _Atomic uint8_t irq_masked; /* HPET legacy replacement is on */
+    uint8_t speaker;            /* bits 0 and 1 of port 0x61 */
 };
 
 struct i8254 {
@@ -58,7 +58,7 @@ void i8254_fini(struct i8254 *pit);
 void i8254_reset(struct i8254 *pit); /* lock held */
 
 /* A wire into the timer: while high, channel 0 does not drive IRQ 0 (HPET
- * legacy replacement). */
+ * legacy replacement). Takes no lock. */
 struct irq i8254_mask_wire(struct i8254 *pit);
 
 #endif

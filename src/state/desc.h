@@ -9,7 +9,14 @@
  * id. One table drives save, load, dump and the round-trip test. Ids are on
  * users' disks: never renumber, never reuse.
  */
-enum state_type { STATE_U8, STATE_U16, STATE_U32, STATE_U64, STATE_BYTES };
+enum state_type {
+    STATE_U8,
+    STATE_U16,
+    STATE_U32,
+    STATE_U64,
+    STATE_BYTES, /* no numbers: printed and compared byte by byte */
+    STATE_BOOL   /* for bool members: load refuses all but 0 and 1 */
+};
 
 struct state_field {
     uint16_t id;

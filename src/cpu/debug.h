@@ -33,9 +33,8 @@ bool vcpu_debug_stopped(struct vcpu *v);
 void vcpu_debug_hold(struct vcpu *v, bool on);
 
 /* See the functions of struct engine_ops. -ENOTSUP if the engine has none. */
-MUST_CHECK int vcpu_debug_breakpoints(struct vcpu_set *set, const gva_t *gva,
-                                      unsigned nr);
-MUST_CHECK int vcpu_debug_step(struct vcpu *v, bool on);
+int vcpu_debug_breakpoints(struct vcpu_set *set, const gva_t *gva, unsigned nr);
+int vcpu_debug_step(struct vcpu *v, bool on);
 MUST_CHECK int vcpu_debug_read(struct vcpu *v, gva_t gva, void *dst,
                                size_t len);
 MUST_CHECK int vcpu_debug_write(struct vcpu *v, gva_t gva, const void *src,

@@ -47,8 +47,8 @@ MUST_CHECK int kvmclock_wrmsr(struct vcpu *v, struct x86_state *st,
 MUST_CHECK int kvmclock_rdmsr(struct vcpu *v, const struct x86_state *st,
                               uint32_t msr, uint64_t *val);
 
-/* st->tsc_offset or st->msr changed by other means (the guest wrote its TSC,
- * a state was loaded): write the time page of v again. */
+/* st->tsc_offset or st->msr changed by other means: write the time page of v
+ * again. vcpu_tsc_changed calls it. */
 void kvmclock_refresh(struct vcpu *v, const struct x86_state *st);
 
 #endif

@@ -423,11 +423,22 @@ struct vcpu *vcpu_get(struct vcpu_set *set, unsigned index)
     return &set->vcpu[index];
 }
 
+void vcpu_tsc_changed(struct vcpu *v, const struct x86_state *st)
+{
+    if (v->intc && v->intc_ops->set_tsc)
+        v->intc_ops->set_tsc(v->intc, (int64_t)st->tsc_offset, clock_tsc_hz());
+    kvmclock_refresh(v, st);
+}
+
 void vcpu_set_intc(struct vcpu *v, const struct vcpu_intc_ops *ops, void *intc)
 {
+    struct x86_state st;
+
     v->intc_ops = ops;
     v->intc = intc;
     atomic_store(&v->apic_base, APIC_BASE_RESET);
+    vcpu_get_state(v, &st);
+    vcpu_tsc_changed(v, &st);
 }
 
 void vcpu_get_state(struct vcpu *v, struct x86_state *st)
@@ -439,6 +450,7 @@ void vcpu_set_state(struct vcpu *v, const struct x86_state *st)
 {
     v->wait_sipi = st->mp_state == X86_MP_WAIT_SIPI;
     v->set->ops->set_state(v, st);
+    vcpu_tsc_changed(v, st);
 }
 
 /* --- Accesses that are not RAM ------------------------------------------ */

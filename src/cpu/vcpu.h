@@ -41,6 +41,9 @@ struct vcpu_intc_ops {
     void (*mmio_write)(void *intc, uint64_t off, unsigned size, uint64_t val);
     /* INIT or power-on reset of this CPU. */
     void (*reset)(void *intc, bool init);
+    /* Guest TSC = host TSC + offset, at hz: for TSC-deadline timers. Called
+     * whenever the offset changes, and before the first run; may be NULL. */
+    void (*set_tsc)(void *intc, int64_t offset, uint64_t hz);
 };
 
 /* What of vcpu_kick happened; also what makes a halted CPU look again. */
@@ -119,6 +122,10 @@ void vcpu_post(struct vcpu *v, enum vcpu_event ev, uint8_t sipi_vector);
 /* The architectural state of a paused CPU, by copy. */
 void vcpu_get_state(struct vcpu *v, struct x86_state *st);
 void vcpu_set_state(struct vcpu *v, const struct x86_state *st);
+
+/* For engines: st->tsc_offset of v changed (the guest wrote its TSC). By v's
+ * own thread; vcpu_set_state does it by itself. */
+void vcpu_tsc_changed(struct vcpu *v, const struct x86_state *st);
 
 /* For engines: an access that is not RAM, by v's own thread. Finds the local
  * APIC page, then the bus. size 1, 2, 4, 8. */

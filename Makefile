@@ -93,7 +93,8 @@ FUZZERS := $(FUZZ_SRCS:%.c=$(OUT)/%)
 # --- Rules -------------------------------------------------------------------
 
 .PHONY: all run check check-unit check-variant bench fuzz fuzz-cpu tidy format
-.PHONY: clean install-deps help unit-tests fuzzers freestanding-objects FORCE
+.PHONY: clean install-deps help unit-tests fuzzers freestanding-objects
+.PHONY: print-freestanding FORCE
 
 LIBS := $(foreach f,$(FOLDERS),$(call lib,$(f)))
 
@@ -154,9 +155,13 @@ $(OUT)/tests/fuzz/%: $(OUT)/obj/tests/fuzz/%.o $(LIBS)
 $(OUT)/husk: $(OBJS)
 	$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LDLIBS)
 
-unit-tests: $(UNIT_TESTS)
+# FOLDERS_ONLY: tests of these folders, for variants that not all can run in.
+unit-tests: $(if $(FOLDERS_ONLY),$(filter $(foreach f,$(FOLDERS_ONLY),\
+	$(OUT)/tests/unit/$(f)/test_%),$(UNIT_TESTS)),$(UNIT_TESTS))
 fuzzers: $(FUZZERS)
 freestanding-objects: $(FREE_OBJS)
+print-freestanding:
+	@echo $(FREE_OBJS)
 
 # --- What a person asks for --------------------------------------------------
 

@@ -8,6 +8,7 @@
 #include "base/compiler.h"
 #include "base/err.h"
 #include "base/lock.h"
+#include "devices/device.h"
 #include "devices/virtio/virtq.h"
 #include "event/loop.h"
 #include "mem/gmem.h"
@@ -70,8 +71,8 @@ struct virtio_type {
     void (*started)(struct virtio_dev *vd);
     /*
      * The driver notified queue q, which is enabled; the driver is running.
-     * Returns true to be called again soon (a fair share was done and more
-     * may wait).
+     * Returns true to be called again soon, on the loop's thread (a fair
+     * share was done and more may wait).
      */
     bool (*queue)(struct virtio_dev *vd, unsigned q);
     /* Forget everything of queue q: when it returns, nothing touches its
@@ -79,6 +80,8 @@ struct virtio_type {
     void (*queue_reset)(struct virtio_dev *vd, unsigned q);
     /* The same for all queues and the device. May be NULL. */
     void (*reset)(struct virtio_dev *vd);
+    /* The device's state was loaded from a snapshot. May be NULL. */
+    void (*loaded)(struct virtio_dev *vd);
 };
 
 struct virtio_dev_state {
@@ -88,6 +91,8 @@ struct virtio_dev_state {
 };
 
 extern const struct state_desc virtio_dev_state_desc;
+/* Reset and loaded with its transport. */
+extern const struct device_class virtio_dev_class;
 
 /* How a device reaches its driver: filled by the transport. */
 struct virtio_transport {
@@ -103,7 +108,7 @@ struct virtio_transport {
 /* What a device needs of the machine; all borrowed. */
 struct virtio_env {
     const struct gmem *gm;
-    struct loop *loop; /* NULL: notifications are handled inline (tests) */
+    struct loop *loop; /* NULL: the owner calls virtio_dev_run (tests) */
 };
 
 /* Embedded in the device, as its first member. */
@@ -130,21 +135,29 @@ void virtio_dev_fini(struct virtio_dev *vd);
 /* Power-on state, as if the driver had written 0 to the status. Takes the
  * lock. */
 void virtio_dev_reset(struct virtio_dev *vd);
+/* Handle the notifications that wait: what the loop does. Takes the lock. */
+void virtio_dev_run(struct virtio_dev *vd);
 /* After st and each vq[].st were loaded from a snapshot (the machine is
- * paused); looks at all queues once more. -EINVAL if the rings cannot be. */
-MUST_CHECK int virtio_dev_loaded(struct virtio_dev *vd);
+ * paused): looks at all queues once more. Forged values break the device. */
+void virtio_dev_loaded(struct virtio_dev *vd);
 
 /* -- For devices; the lock is held --- */
 
 /* Whether queue q may be used: DRIVER_OK, enabled, not broken. */
 bool virtio_queue_is_live(const struct virtio_dev *vd, unsigned q);
+/* Take queue q's next chain, or return false if there is none; where the
+ * driver broke a rule, the device is broken. */
+MUST_CHECK bool virtio_pop(struct virtio_dev *vd, unsigned q,
+                           struct virtq_chain *chain);
 /* Tell the driver about pushed buffers if it wants to know. */
 void virtio_notify(struct virtio_dev *vd, unsigned q);
 void virtio_config_changed(struct virtio_dev *vd);
 /* The driver broke a rule: set NEEDS_RESET and tell it. */
 void virtio_break(struct virtio_dev *vd);
-/* Have type->queue called for q soon. Any thread, with or without the lock. */
+/* Have type->queue called on the loop's thread soon, for q or for all. Any
+ * thread, with or without the lock. */
 void virtio_requeue(struct virtio_dev *vd, unsigned q);
+void virtio_requeue_all(struct virtio_dev *vd);
 
 /* -- For transports --- */
 

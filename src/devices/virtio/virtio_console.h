@@ -34,6 +34,8 @@ struct console_port {
 };
 
 extern const struct state_desc console_port_state_desc;
+/* For struct console_port; reset and loaded with the transport. */
+extern const struct device_class console_port_class;
 
 struct virtio_console {
     struct virtio_dev vd;

@@ -31,7 +31,8 @@ void virtio_pci_fini(struct virtio_pci *vp);
 /* Power-on state of the transport and the device; pci_host_reset does the
  * configuration space. While the vCPUs are paused. */
 void virtio_pci_reset(struct virtio_pci *vp);
-/* After all their states were loaded: the device and the PCI function too. */
-MUST_CHECK int virtio_pci_loaded(struct virtio_pci *vp);
+/* reset is the above; loaded does the device too and comes after the loading
+ * of vd, its queues and pci. Locks for itself. */
+extern const struct device_class virtio_pci_class;
 
 #endif

@@ -7,6 +7,7 @@
 #include <sys/uio.h>
 
 #include "base/compiler.h"
+#include "devices/device.h"
 #include "mem/gmem.h"
 #include "state/desc.h"
 
@@ -35,15 +36,17 @@ struct virtq_state {
     uint16_t msix_vector;
     uint16_t next_avail; /* the entry of the available ring that comes next */
     uint16_t next_used;
-    uint16_t signalled;      /* next_used at the last notification */
-    uint8_t signalled_valid; /* there was one since the queue was enabled */
+    uint16_t signalled; /* next_used at the last virtq_should_notify */
 };
 
 extern const struct state_desc virtq_state_desc;
+/* Reset and loaded with its device. */
+extern const struct device_class virtq_class;
 
 struct virtq {
     struct virtq_state st;
     const struct gmem *gm;
+    const char *name;      /* for logs */
     uint16_t max_size;     /* what the device offers, a power of two */
     bool event_idx;        /* VIRTIO_F_EVENT_IDX was negotiated */
     bool indirect;         /* VIRTIO_F_INDIRECT_DESC was negotiated */
@@ -66,10 +69,15 @@ struct virtq_chain {
     gpa_t gpa[VIRTQ_MAX_SEGS];
 };
 
-/* Power-on state; max_size is a power of two up to VIRTQ_MAX_SIZE. */
-void virtq_init(struct virtq *vq, const struct gmem *gm, uint16_t max_size);
+/* Power-on state; max_size is a power of two up to VIRTQ_MAX_SIZE, name (for
+ * logs) and gm are borrowed. */
+void virtq_init(struct virtq *vq, const char *name, const struct gmem *gm,
+                uint16_t max_size);
 /* Back to disabled with the largest size; max_size and gm stay. */
 void virtq_reset(struct virtq *vq);
+/* Set the size of a disabled queue; what is not a power of two up to max_size
+ * is ignored. */
+void virtq_set_size(struct virtq *vq, uint16_t size);
 /*
  * Find the rings at st's addresses and begin to use them: on enabling, and
  * after st was loaded from a snapshot with enabled set. -EINVAL if size,

@@ -1,0 +1,73 @@
+#ifndef HUSK_MACHINE_PC_H
+#define HUSK_MACHINE_PC_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/compiler.h"
+#include "base/err.h"
+#include "cpu/vcpu.h"
+#include "devices/pc/uart16550.h"
+#include "devices/virtio/virtio_console.h"
+#include "event/loop.h"
+
+/*
+ * The PC as a whole: an i440FX/PIIX board with its devices at their classic
+ * addresses, virtio devices on PCI, and a kernel that is booted directly.
+ * All functions are called on the event loop's thread (or before it runs)
+ * unless they say otherwise.
+ */
+struct pc;
+
+/* What the guest, or a fault of the engine, asks of the owner. */
+enum pc_event {
+    PC_EVENT_NONE,
+    PC_EVENT_POWER_OFF,    /* ACPI soft-off */
+    PC_EVENT_RESET,        /* keyboard controller, port 0xcf9 or 0x92, ACPI */
+    PC_EVENT_TRIPLE_FAULT, /* which resets a PC, too */
+    PC_EVENT_DEBUG_EXIT,   /* value: what was written to port 0xf4 */
+    PC_EVENT_ERROR         /* the engine cannot go on; it has logged why */
+};
+
+struct pc_config {
+    const char *engine; /* "auto", "jit" */
+    const char *cpu;    /* name of a CPU model */
+    unsigned cpus;
+    uint64_t memory;             /* bytes */
+    const char *kernel, *initrd; /* paths; initrd may be NULL. Borrowed until
+                                    pc_free, as is append. */
+    const char *append;          /* command line */
+    bool debug_exit;             /* have the device at port 0xf4 */
+    /* Back ends; NULL members are skipped. */
+    struct uart16550_backend serial;
+    struct console_backend console;
+    void (*debugcon)(void *opaque, uint8_t byte); /* port 0x402; NULL = none */
+    void *debugcon_opaque;
+    /* The first event since the start or the last pc_reset; the rest are
+     * dropped. On the loop's thread. The CPUs still run. */
+    void (*event)(void *opaque, enum pc_event ev, uint32_t value);
+    void *opaque;
+};
+
+/* Make the machine, its CPUs paused. cfg is copied. -errno with err. */
+MUST_CHECK int pc_new(struct pc **out, const struct pc_config *cfg,
+                      struct loop *loop, struct err *err);
+/* After the loop has ended, or before it began. */
+void pc_free(struct pc *pc);
+
+/* Load the kernel and let the CPUs run. */
+MUST_CHECK int pc_start(struct pc *pc, struct err *err);
+/* Power-on reset with memory cleared and the kernel loaded again. On an error
+ * the CPUs stay paused. */
+MUST_CHECK int pc_reset(struct pc *pc, struct err *err);
+
+/* The operator pressed the power button. Any thread. */
+void pc_power_button(struct pc *pc);
+
+struct vcpu_set *pc_vcpus(struct pc *pc);
+/* Where input for the guest goes. */
+struct uart16550 *pc_uart(struct pc *pc);
+struct virtio_console *pc_console(struct pc *pc);
+
+#endif

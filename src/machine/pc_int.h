@@ -1,0 +1,85 @@
+#ifndef HUSK_MACHINE_PC_INT_H
+#define HUSK_MACHINE_PC_INT_H
+
+#include <stdatomic.h>
+
+#include "devices/pc/acpi_pm.h"
+#include "devices/pc/cmos.h"
+#include "devices/pc/debug_port.h"
+#include "devices/pc/fw_cfg.h"
+#include "devices/pc/hpet.h"
+#include "devices/pc/i8042.h"
+#include "devices/pc/i8254.h"
+#include "devices/pc/i8259.h"
+#include "devices/pc/ioapic.h"
+#include "devices/pc/lapic.h"
+#include "devices/pc/reset_port.h"
+#include "devices/pci/i440fx.h"
+#include "devices/virtio/virtio_pci.h"
+#include "devices/virtio/virtio_rng.h"
+#include "machine/image.h"
+#include "machine/memlayout.h"
+#include "machine/pc.h"
+#include "x86/cpuid.h"
+
+/* Inside of struct pc, shared by pc.c, pc_map.c, pc_wire.c and pc_boot.c. */
+struct pc {
+    struct pc_config cfg;
+    struct loop *loop;
+    struct image kernel, initrd;
+    struct memlayout layout;
+    struct gmem gmem;
+    struct cpuid_model model;
+    struct bus *pio, *mmio;
+    struct vcpu_set *vcpus;
+
+    struct lapic_bus lapics;
+    struct i8259 pic;
+    struct ioapic ioapic;
+    struct i8254 pit;
+    struct hpet hpet;
+    struct cmos cmos;
+    struct acpi_pm pm;
+    struct i8042 kbd;
+    struct uart16550 uart;
+    struct fw_cfg fw_cfg;
+    struct reset_port reset_port;
+    struct debugcon debugcon;
+    struct debug_exit debug_exit;
+
+    struct pci_host pci;
+    struct i440fx board;
+    struct virtio_rng rng;
+    struct virtio_pci rng_pci;
+    struct virtio_console console;
+    struct virtio_pci console_pci;
+
+    /* An event that waits for the loop: enum pc_event | value << 32, or 0.
+     * Set by any thread, only if it is 0. */
+    _Atomic uint64_t event;
+    struct timer event_timer;
+    unsigned built; /* stages of pc.c that stand and must be undone */
+};
+
+/* pc_map.c: put all devices on the buses. -errno with err. */
+MUST_CHECK int pc_map_devices(struct pc *pc, struct err *err);
+/* Reset every device that is no CPU, APIC or PCI function. */
+void pc_reset_devices(struct pc *pc);
+
+/* pc_wire.c: device n's interrupt, on the 8259s and the I/O APIC. */
+struct irq pc_isa_irq(struct pc *pc, unsigned n);
+struct irq pc_gsi(struct pc *pc, unsigned gsi);
+void pc_fill_hpet_wires(struct pc *pc, struct hpet_wires *wires);
+void pc_fill_pci_wires(struct pc *pc, struct pci_host_config *cfg);
+/* Make the local APICs; then tie them to the CPUs. */
+MUST_CHECK int pc_make_lapics(struct pc *pc, struct err *err);
+void pc_tie_lapics(struct pc *pc);
+
+/* pc_boot.c: what firmware would leave behind, and the kernel. The CPUs and
+ * devices are in power-on state, memory is clear. */
+MUST_CHECK int pc_boot(struct pc *pc, struct err *err);
+
+/* pc.c: remember an event for the owner. Any thread, any locks held. */
+void pc_post(struct pc *pc, enum pc_event ev, uint32_t value);
+
+#endif

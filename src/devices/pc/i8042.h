@@ -26,7 +26,7 @@ struct i8042_state {
     uint8_t reply;   /* controller's answer that waits for the buffer */
     uint8_t reply_src;
     uint8_t has_reply;
-    uint8_t status; /* only SYS, CMD and TIMEOUT are kept here */
+    uint8_t status; /* only SYS and CMD are kept here */
     uint8_t port92;
     struct ps2_kbd_state kbd;
 };

@@ -1,6 +1,7 @@
 #ifndef HUSK_DEVICES_PC_UART16550_H
 #define HUSK_DEVICES_PC_UART16550_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -21,7 +22,7 @@ enum { UART16550_FIFO = 16, UART16550_PORTS = 8 };
 struct uart16550_backend {
     /* The guest sent len bytes. */
     void (*write)(void *opaque, const uint8_t *buf, size_t len);
-    /* The receive FIFO was full and has room again. */
+    /* uart16550_can_receive has answered 0, and the FIFO is empty now. */
     void (*drained)(void *opaque);
     void *opaque;
 };
@@ -40,7 +41,8 @@ struct uart16550 {
     struct uart16550_backend be;
     struct timer tx_pause; /* see uart16550.c */
     unsigned tx_burst;
-    bool rx_was_full;
+    bool tx_paused;
+    bool rx_refused; /* uart16550_can_receive has answered 0 */
 };
 
 extern const struct bus_ops uart16550_bus_ops;
@@ -55,7 +57,8 @@ void uart16550_fini(struct uart16550 *u);
 void uart16550_reset(struct uart16550 *u); /* lock held */
 
 /* Bytes that uart16550_receive takes now; grows only by the guest's reads, so
- * with one producer it is a promise. Any thread but a back end's callback. */
+ * with one producer it is a promise. Any thread, but not
+ * from a back end's callback. When it is 0, be.drained tells when to go on. */
 size_t uart16550_can_receive(struct uart16550 *u);
 /* Give len bytes to the guest; what does not fit overruns (LSR.OE). */
 void uart16550_receive(struct uart16550 *u, const uint8_t *buf, size_t len);

@@ -334,7 +334,7 @@ void pc_free(struct pc *pc)
 
 /* --- Reset --------------------------------------------------------------- */
 
-static int power_on(struct pc *pc, struct err *err)
+int pc_load(struct pc *pc, struct err *err)
 {
     pc_reset_devices(pc);
     pci_host_reset(&pc->pci);
@@ -345,14 +345,9 @@ static int power_on(struct pc *pc, struct err *err)
     return pc_boot(pc, err);
 }
 
-int pc_start(struct pc *pc, struct err *err)
+void pc_start(struct pc *pc)
 {
-    int rc = power_on(pc, err);
-
-    if (rc < 0)
-        return rc;
     vcpu_set_resume(pc->vcpus);
-    return 0;
 }
 
 int pc_reset(struct pc *pc, struct err *err)
@@ -360,7 +355,7 @@ int pc_reset(struct pc *pc, struct err *err)
     int rc;
 
     vcpu_set_pause(pc->vcpus);
-    rc = power_on(pc, err);
+    rc = pc_load(pc, err);
     if (rc < 0)
         return rc;
     /* What was posted before the pause is this reset, or came too late. */

@@ -56,8 +56,9 @@ MUST_CHECK int pc_new(struct pc **out, const struct pc_config *cfg,
 /* After the loop has ended, or before it began. */
 void pc_free(struct pc *pc);
 
-/* Load the kernel and let the CPUs run. */
-MUST_CHECK int pc_start(struct pc *pc, struct err *err);
+/* Power on with the kernel loaded; then let the CPUs run. */
+MUST_CHECK int pc_load(struct pc *pc, struct err *err);
+void pc_start(struct pc *pc);
 /* Power-on reset with memory cleared and the kernel loaded again. On an error
  * the CPUs stay paused. */
 MUST_CHECK int pc_reset(struct pc *pc, struct err *err);

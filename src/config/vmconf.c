@@ -1,0 +1,158 @@
+#include "config/vmconf.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+const struct vmconf_info vmconf_info[VMCONF_NR_OPTIONS] = {
+#define OPTION(field, name, letter, arg, help) {name, letter, arg, help},
+#include "config/schema.def"
+#undef OPTION
+};
+
+void vmconf_init(struct vmconf *conf)
+{
+    *conf = (struct vmconf){
+        .append = "",
+        .memory = (uint64_t)512 << 20,
+        .cpus = 1,
+        .engine = "auto",
+        .cpu = "husk-v3",
+        .reboot = true,
+        .serial = "stdio",
+    };
+}
+
+/* Decimal digits at the head of text, which must begin with one. */
+static int parse_digits(const char *text, uint64_t *val, const char **end)
+{
+    char *stop;
+
+    if (!isdigit((unsigned char)*text))
+        return -EINVAL;
+    errno = 0;
+    *val = strtoull(text, &stop, 10);
+    *end = stop;
+    return errno ? -EINVAL : 0;
+}
+
+int vmconf_parse_size(const char *text, uint64_t *bytes)
+{
+    static const char letters[] = "KMGT";
+    const char *end = text, *letter;
+    unsigned shift = 20;
+    uint64_t val = 0;
+
+    if (parse_digits(text, &val, &end) < 0)
+        return -EINVAL;
+    if (*end) {
+        letter = strchr(letters, toupper((unsigned char)*end));
+        if (!letter || end[1])
+            return -EINVAL;
+        shift = 10 * (unsigned)(letter - letters + 1);
+    }
+    if (val > UINT64_MAX >> shift)
+        return -EINVAL;
+    *bytes = val << shift;
+    return 0;
+}
+
+static int set_memory(struct vmconf *conf, const char *value, struct err *err)
+{
+    uint64_t bytes = 0;
+
+    if (vmconf_parse_size(value, &bytes) < 0)
+        return err_set(err, -EINVAL,
+                       "--memory: '%s' is no size: give a number of MiB, or "
+                       "one with K, M, G or T behind it",
+                       value);
+    if (bytes == 0)
+        return err_set(err, -EINVAL,
+                       "--memory: a machine without memory cannot run");
+    conf->memory = bytes;
+    return 0;
+}
+
+static int set_cpus(struct vmconf *conf, const char *value, struct err *err)
+{
+    const char *end = value;
+    uint64_t nr = 0;
+
+    if (parse_digits(value, &nr, &end) < 0 || *end || nr < 1 ||
+        nr > VMCONF_MAX_CPUS)
+        return err_set(err, -EINVAL,
+                       "--cpus: '%s' is not a number of CPUs from 1 to %d",
+                       value, VMCONF_MAX_CPUS);
+    conf->cpus = (unsigned)nr;
+    return 0;
+}
+
+/* A place for characters: none is NULL. */
+static int set_place(const char **place, enum vmconf_option opt,
+                     const char *value, struct err *err)
+{
+    if (!*value || strcmp(value, "unix:") == 0)
+        return err_set(err, -EINVAL,
+                       "--%s: '%s' names no file: use stdio, none, unix:PATH "
+                       "or a file name",
+                       vmconf_info[opt].name, value);
+    *place = strcmp(value, "none") == 0 ? NULL : value;
+    return 0;
+}
+
+static int set_gdb(struct vmconf *conf, const char *value, struct err *err)
+{
+    if (strncmp(value, "unix:", 5) != 0 && strncmp(value, "tcp:", 4) != 0)
+        return err_set(err, -EINVAL,
+                       "--gdb: '%s' is neither unix:PATH nor tcp:PORT", value);
+    conf->gdb = value;
+    return 0;
+}
+
+int vmconf_set(struct vmconf *conf, enum vmconf_option opt, const char *value,
+               struct err *err)
+{
+    switch (opt) {
+    case VMCONF_KERNEL: conf->kernel = value; return 0;
+    case VMCONF_INITRD: conf->initrd = value; return 0;
+    case VMCONF_APPEND: conf->append = value; return 0;
+    case VMCONF_MEMORY: return set_memory(conf, value, err);
+    case VMCONF_CPUS: return set_cpus(conf, value, err);
+    case VMCONF_ENGINE: conf->engine = value; return 0;
+    case VMCONF_CPU: conf->cpu = value; return 0;
+    case VMCONF_SERIAL: return set_place(&conf->serial, opt, value, err);
+    case VMCONF_CONSOLE: return set_place(&conf->console, opt, value, err);
+    case VMCONF_DEBUGCON: return set_place(&conf->debugcon, opt, value, err);
+    case VMCONF_GDB: return set_gdb(conf, value, err);
+    case VMCONF_NO_REBOOT: conf->reboot = false; return 0;
+    case VMCONF_DEBUG_EXIT: conf->debug_exit = true; return 0;
+    case VMCONF_NR_OPTIONS: break;
+    }
+    return err_set(err, -EINVAL, "option %d does not exist", (int)opt);
+}
+
+static bool same(const char *a, const char *b)
+{
+    return a && b && strcmp(a, b) == 0;
+}
+
+int vmconf_check(const struct vmconf *conf, struct err *err)
+{
+    if (!conf->kernel)
+        return err_set(err, -EINVAL,
+                       "there is nothing to boot: give a kernel "
+                       "with --kernel FILE");
+    if (same(conf->serial, conf->console))
+        return err_set(err, -EINVAL,
+                       "--serial and --console cannot both be '%s': the input "
+                       "can only go to one of them",
+                       conf->serial);
+    if (conf->debugcon && strcmp(conf->debugcon, "stdio") != 0 &&
+        (same(conf->debugcon, conf->serial) ||
+         same(conf->debugcon, conf->console)))
+        return err_set(err, -EINVAL,
+                       "--debugcon: '%s' is in use by another option",
+                       conf->debugcon);
+    return 0;
+}

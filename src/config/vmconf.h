@@ -1,0 +1,58 @@
+#ifndef HUSK_CONFIG_VMCONF_H
+#define HUSK_CONFIG_VMCONF_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/compiler.h"
+#include "base/err.h"
+
+/*
+ * What a person can say about a machine, as options with values of text. They
+ * are checked here for what they are; whether the host can do it is found out
+ * when the machine is made.
+ */
+enum vmconf_option {
+#define OPTION(field, name, letter, arg, help) VMCONF_##field,
+#include "config/schema.def"
+#undef OPTION
+    VMCONF_NR_OPTIONS
+};
+
+struct vmconf_info {
+    const char *name; /* without dashes */
+    char letter;      /* 0 = none */
+    const char *arg;  /* what the value is called; NULL = a switch */
+    const char *help;
+};
+
+extern const struct vmconf_info vmconf_info[VMCONF_NR_OPTIONS];
+
+/* Strings are borrowed. */
+struct vmconf {
+    const char *kernel, *initrd, *append;
+    uint64_t memory; /* bytes */
+    unsigned cpus;
+    const char *engine, *cpu;
+    const char *serial, *console, *debugcon; /* NULL = none */
+    const char *gdb;                         /* NULL = no */
+    bool reboot, debug_exit;
+};
+
+enum { VMCONF_MAX_CPUS = 255 };
+
+/* All defaults; there is no kernel. */
+void vmconf_init(struct vmconf *conf);
+
+/* Set one option; value is NULL for a switch. -EINVAL with err. */
+MUST_CHECK int vmconf_set(struct vmconf *conf, enum vmconf_option opt,
+                          const char *value, struct err *err);
+
+/* After all options: is anything missing or in conflict? -EINVAL with err. */
+MUST_CHECK int vmconf_check(const struct vmconf *conf, struct err *err);
+
+/* "512", "2G", "1048576K" in bytes; MiB without a letter. Refuses everything
+ * else, and what does not fit into 64 bits: -EINVAL. */
+MUST_CHECK int vmconf_parse_size(const char *text, uint64_t *bytes);
+
+#endif

@@ -1,0 +1,325 @@
+/*
+ * The process of one machine: its event loop on the main thread, the consoles
+ * and the debugger that are tied to it, and how the run ends.
+ *
+ * Order of the start: the machine is made and the kernel is loaded before any
+ * file or socket is created, so that bad input leaves nothing behind.
+ */
+#include "vmm/vmm.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "gdb/stub.h"
+#include "machine/pc.h"
+#include "vmm/console.h"
+#include "vmm/tty.h"
+
+struct vmm {
+    const struct vmconf *conf;
+    struct loop *loop;
+    struct pc *pc;
+    struct console serial, hvc, debugcon;
+    struct gdb_stub *gdb;
+    struct tty tty;
+    int signals;     /* signalfd */
+    struct err *err; /* of vmm_run */
+    int rc;          /* why a running machine failed */
+};
+
+/* --- What ends or restarts a run ----------------------------------------- */
+
+static void restart(struct vmm *vm)
+{
+    log_info("machine", "reset");
+    vm->rc = pc_reset(vm->pc, vm->err);
+    if (vm->rc < 0)
+        loop_stop(vm->loop, VMM_EXIT_FAILED);
+}
+
+static void on_triple_fault(struct vmm *vm)
+{
+    if (vm->conf->reboot) {
+        log_guest("machine", "triple fault: reset");
+        restart(vm);
+        return;
+    }
+    log_err("machine", "the guest stopped with a triple fault");
+    loop_stop(vm->loop, VMM_EXIT_TRIPLE);
+}
+
+static void on_event(void *opaque, enum pc_event ev, uint32_t value)
+{
+    struct vmm *vm = opaque;
+
+    switch (ev) {
+    case PC_EVENT_POWER_OFF: loop_stop(vm->loop, VMM_EXIT_OK); break;
+    case PC_EVENT_RESET:
+        if (vm->conf->reboot)
+            restart(vm);
+        else
+            loop_stop(vm->loop, VMM_EXIT_OK);
+        break;
+    case PC_EVENT_TRIPLE_FAULT: on_triple_fault(vm); break;
+    case PC_EVENT_DEBUG_EXIT:
+        loop_stop(vm->loop, (int)((value << 1 | 1) & 0xff));
+        break;
+    case PC_EVENT_ERROR: loop_stop(vm->loop, VMM_EXIT_FAILED); break;
+    case PC_EVENT_NONE: break;
+    }
+}
+
+static void on_escape(void *opaque)
+{
+    struct vmm *vm = opaque;
+
+    loop_stop(vm->loop, VMM_EXIT_OK);
+}
+
+static void on_gdb_kill(void *opaque)
+{
+    struct vmm *vm = opaque;
+
+    loop_stop(vm->loop, VMM_EXIT_OK);
+}
+
+static void on_signal(void *opaque, int fd, uint32_t events)
+{
+    struct vmm *vm = opaque;
+    struct signalfd_siginfo info;
+
+    (void)events;
+    if (read(fd, &info, sizeof(info)) == (ssize_t)sizeof(info))
+        loop_stop(vm->loop, 128 + (int)info.ssi_signo);
+}
+
+/* --- Devices and their consoles ------------------------------------------ */
+
+static size_t uart_take(void *opaque, const uint8_t *buf, size_t len)
+{
+    struct vmm *vm = opaque;
+    struct uart16550 *u = pc_uart(vm->pc);
+    size_t room = uart16550_can_receive(u);
+
+    len = len < room ? len : room;
+    if (len > 0)
+        uart16550_receive(u, buf, len);
+    return len;
+}
+
+static size_t hvc_take(void *opaque, const uint8_t *buf, size_t len)
+{
+    struct vmm *vm = opaque;
+
+    return virtio_console_receive(pc_console(vm->pc), buf, len);
+}
+
+static size_t hvc_write(void *opaque, const void *buf, size_t len)
+{
+    console_write(opaque, buf, len);
+    return len;
+}
+
+static void debugcon_write(void *opaque, uint8_t byte)
+{
+    console_write(opaque, &byte, 1);
+}
+
+static int open_consoles(struct vmm *vm, struct err *err)
+{
+    const struct {
+        struct console *console;
+        const char *where;
+        size_t (*receive)(void *opaque, const uint8_t *buf, size_t len);
+    } all[] = {{&vm->serial, vm->conf->serial, uart_take},
+               {&vm->hvc, vm->conf->console, hvc_take},
+               {&vm->debugcon, vm->conf->debugcon, NULL}};
+
+    for (size_t i = 0; i < ARRAY_LEN(all); i++) {
+        const struct console_guest guest = {all[i].receive, on_escape, vm};
+        int rc;
+
+        if (!all[i].where)
+            continue;
+        rc = console_open(all[i].console, all[i].where, &guest, err);
+        if (rc < 0)
+            return rc;
+    }
+    return 0;
+}
+
+static bool uses_stdio(const char *where)
+{
+    return where && strcmp(where, "stdio") == 0;
+}
+
+static void take_terminal(struct vmm *vm)
+{
+    if (!uses_stdio(vm->conf->serial) && !uses_stdio(vm->conf->console))
+        return;
+    if (!tty_is_ours())
+        return;
+    (void)fprintf(stderr, "husk: Ctrl-] ends the guest\n");
+    tty_raw(&vm->tty);
+}
+
+/* --- Parts of the process, made in order, undone in reverse -------------- */
+
+static int make_signals(struct vmm *vm, struct err *err)
+{
+    sigset_t set;
+    int rc;
+
+    (void)signal(SIGPIPE, SIG_IGN);
+    (void)sigemptyset(&set);
+    (void)sigaddset(&set, SIGINT);
+    (void)sigaddset(&set, SIGTERM);
+    (void)sigaddset(&set, SIGHUP);
+    /* Before there are threads, which inherit it. */
+    (void)pthread_sigmask(SIG_BLOCK, &set, NULL);
+    vm->signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+    if (vm->signals < 0)
+        return err_sys(err, "watch for signals");
+    rc = loop_add_fd(vm->loop, vm->signals, EPOLLIN, on_signal, vm);
+    if (rc < 0) {
+        (void)close(vm->signals);
+        errno = -rc;
+        return err_sys(err, "watch for signals");
+    }
+    return 0;
+}
+
+static void drop_signals(struct vmm *vm)
+{
+    loop_del_fd(vm->loop, vm->signals);
+    (void)close(vm->signals);
+}
+
+static int make_consoles(struct vmm *vm, struct err *err)
+{
+    if (console_init(&vm->serial, "serial", vm->loop) < 0)
+        goto out_of_memory;
+    if (console_init(&vm->hvc, "console", vm->loop) < 0)
+        goto fini_serial;
+    if (console_init(&vm->debugcon, "debugcon", vm->loop) < 0)
+        goto fini_hvc;
+    return 0;
+
+fini_hvc:
+    console_fini(&vm->hvc);
+fini_serial:
+    console_fini(&vm->serial);
+out_of_memory:
+    return err_set(err, -ENOMEM, "make the consoles: out of memory");
+}
+
+static void drop_consoles(struct vmm *vm)
+{
+    console_fini(&vm->debugcon);
+    console_fini(&vm->hvc);
+    console_fini(&vm->serial);
+}
+
+static int make_machine(struct vmm *vm, struct err *err)
+{
+    const struct vmconf *conf = vm->conf;
+    struct pc_config cfg = {
+        .engine = conf->engine,
+        .cpu = conf->cpu,
+        .cpus = conf->cpus,
+        .memory = conf->memory,
+        .kernel = conf->kernel,
+        .initrd = conf->initrd,
+        .append = conf->append,
+        .debug_exit = conf->debug_exit,
+        .event = on_event,
+        .opaque = vm,
+    };
+
+    if (conf->serial)
+        cfg.serial = (struct uart16550_backend){console_write, console_resume,
+                                                &vm->serial};
+    if (conf->console)
+        cfg.console =
+            (struct console_backend){hvc_write, console_resume, &vm->hvc};
+    if (conf->debugcon) {
+        cfg.debugcon = debugcon_write;
+        cfg.debugcon_opaque = &vm->debugcon;
+    }
+    return pc_new(&vm->pc, &cfg, vm->loop, err);
+}
+
+static int make_gdb(struct vmm *vm, struct err *err)
+{
+    int rc;
+
+    if (!vm->conf->gdb)
+        return 0;
+    rc = gdb_stub_new(&vm->gdb, pc_vcpus(vm->pc), vm->loop, vm->conf->gdb, err);
+    if (rc == 0)
+        gdb_stub_on_kill(vm->gdb, on_gdb_kill, vm);
+    return rc;
+}
+
+static int run_machine(struct vmm *vm, int *status, struct err *err)
+{
+    int rc = pc_load(vm->pc, err);
+
+    if (rc < 0)
+        return rc;
+    rc = make_gdb(vm, err);
+    if (rc < 0)
+        return rc;
+    rc = open_consoles(vm, err);
+    if (rc == 0) {
+        take_terminal(vm);
+        pc_start(vm->pc);
+        *status = loop_run(vm->loop);
+        rc = vm->rc;
+    }
+    if (vm->gdb)
+        gdb_stub_free(vm->gdb);
+    return rc;
+}
+
+/* The machine goes before the consoles: its vCPUs write to them. */
+static int run_with_loop(struct vmm *vm, int *status, struct err *err)
+{
+    int rc = make_signals(vm, err);
+
+    if (rc < 0)
+        return rc;
+    rc = make_consoles(vm, err);
+    if (rc < 0)
+        goto drop_signals;
+    rc = make_machine(vm, err);
+    if (rc < 0)
+        goto drop_consoles;
+    rc = run_machine(vm, status, err);
+    pc_free(vm->pc);
+
+drop_consoles:
+    drop_consoles(vm);
+drop_signals:
+    drop_signals(vm);
+    return rc;
+}
+
+int vmm_run(const struct vmconf *conf, int *status, struct err *err)
+{
+    struct vmm vm = {.conf = conf, .err = err};
+    int rc = loop_new(&vm.loop, err);
+
+    if (rc < 0)
+        return rc;
+    rc = run_with_loop(&vm, status, err);
+    tty_restore(&vm.tty);
+    loop_free(vm.loop);
+    return rc;
+}

@@ -217,8 +217,8 @@ int bus_map(struct bus *bus, uint64_t base, uint64_t size,
         rc = -ENOMEM;
         goto drop_lock;
     }
-    for (size_t i = 0; i < map->nr; i++)
-        map->range[i] = i < at ? old->range[i] : old->range[i - (i > at)];
+    for (size_t i = 0; i < old->nr; i++)
+        map->range[i + (i >= at)] = old->range[i];
     map->range[at] = r;
     map_replace(bus, map);
     r = NULL;

@@ -1,5 +1,7 @@
 #include <errno.h>
 
+#include "base/bits.h"
+#include "base/checked.h"
 #include "devices/pci/dev.h"
 
 /*
@@ -22,10 +24,9 @@ struct cursor {
 /* Take size bytes from w at *next, or return 0. */
 static uint64_t take(const struct pci_window *w, uint64_t *next, uint64_t size)
 {
-    uint64_t base = (*next + size - 1) & ~(size - 1);
+    uint64_t base = align_down(*next + size - 1, size);
 
-    if (base < *next || base - w->base > w->size ||
-        size > w->size - (base - w->base))
+    if (base < *next || !range_ok(base - w->base, size, w->size))
         return 0;
     *next = base + size;
     return base;

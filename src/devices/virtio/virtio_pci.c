@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "base/endian.h"
 #include "base/log.h"
 
 /*
@@ -340,19 +341,6 @@ enum cap_type {
     CAP_PCI_CFG = 5
 };
 
-static void put32(uint8_t *p, uint32_t val)
-{
-    memcpy(p, &val, sizeof(val)); /* x86 hosts only: little-endian */
-}
-
-static uint32_t get32(const uint8_t *p)
-{
-    uint32_t val;
-
-    memcpy(&val, p, sizeof(val));
-    return val;
-}
-
 static unsigned add_cap(struct virtio_pci *vp, enum cap_type type,
                         unsigned page, uint32_t length, uint32_t extra)
 {
@@ -362,9 +350,9 @@ static unsigned add_cap(struct virtio_pci *vp, enum cap_type type,
     cap[CAP_LEN] = has_extra ? CAP_SIZE_EXTRA : CAP_SIZE;
     cap[CAP_TYPE] = (uint8_t)type;
     cap[CAP_BAR] = type == CAP_PCI_CFG ? 0 : REGS_BAR;
-    put32(cap + CAP_OFFSET, page * PAGE);
-    put32(cap + CAP_LENGTH, length);
-    put32(cap + CAP_EXTRA, extra);
+    put_le32(cap + CAP_OFFSET, page * PAGE);
+    put_le32(cap + CAP_LENGTH, length);
+    put_le32(cap + CAP_EXTRA, extra);
     return pci_dev_add_cap(&vp->pci, cap, cap[CAP_LEN]);
 }
 
@@ -395,8 +383,8 @@ static bool window(const struct virtio_pci *vp, uint32_t *off, uint32_t *len)
 {
     const uint8_t *cap = vp->pci.st.config + vp->cfg_cap;
 
-    *off = get32(cap + CAP_OFFSET);
-    *len = get32(cap + CAP_LENGTH);
+    *off = get_le32(cap + CAP_OFFSET);
+    *len = get_le32(cap + CAP_LENGTH);
     return cap[CAP_BAR] == REGS_BAR && (*len == 1 || *len == 2 || *len == 4) &&
            *off % *len == 0 && *off < REGS_SIZE;
 }
@@ -415,8 +403,8 @@ static void config_read(void *opaque, unsigned off, unsigned len)
     uint32_t reg, size;
 
     if (touches_window(vp, off, len) && window(vp, &reg, &size))
-        put32(vp->pci.st.config + vp->cfg_cap + CAP_EXTRA,
-              (uint32_t)regs_read(vp, reg, size));
+        put_le32(vp->pci.st.config + vp->cfg_cap + CAP_EXTRA,
+                 (uint32_t)regs_read(vp, reg, size));
 }
 
 static void config_written(void *opaque, unsigned off, unsigned len)
@@ -425,7 +413,7 @@ static void config_written(void *opaque, unsigned off, unsigned len)
     uint32_t reg, size, val;
 
     if (touches_window(vp, off, len) && window(vp, &reg, &size)) {
-        val = get32(vp->pci.st.config + vp->cfg_cap + CAP_EXTRA);
+        val = get_le32(vp->pci.st.config + vp->cfg_cap + CAP_EXTRA);
         if (size < 4)
             val &= (1u << (8 * size)) - 1;
         regs_write(vp, reg, size, val);

@@ -1,0 +1,60 @@
+#ifndef HUSK_DIFF_INSN_H
+#define HUSK_DIFF_INSN_H
+
+#include <Zydis/Zydis.h>
+
+#include "case.h"
+#include "form.h"
+
+/* A generated instruction and what Zydis says of it. */
+struct insn {
+    const struct form *form;
+    ZydisDecodedInstruction d;
+    ZydisDecodedOperand op[ZYDIS_MAX_OPERAND_COUNT];
+    bool valid; /* else the CPU raises #UD */
+    uint8_t len;
+};
+
+/* A case while it is made. */
+struct setup {
+    struct rng *r;
+    struct diff_case *c;
+    uint32_t addr;   /* of c->code */
+    uint32_t pinned; /* general registers whose value is in use */
+};
+
+static inline bool setup_is_pinned(const struct setup *s, unsigned gpr)
+{
+    return s->pinned >> gpr & 1;
+}
+
+/* Set a register unless something depends on its value. */
+static inline bool setup_set(struct setup *s, unsigned gpr, uint64_t val)
+{
+    if (setup_is_pinned(s, gpr))
+        return false;
+    s->c->in.gpr[gpr] = s->c->bits == 64 ? val : (uint32_t)val;
+    s->pinned |= 1u << gpr;
+    return true;
+}
+
+/* Put bytes into the data pages where they are mapped; too many are dropped. */
+void operand_patch(struct setup *s, uint64_t addr, const void *data,
+                   unsigned len);
+/* Where an operand of this size and alignment could be. */
+uint64_t operand_target(struct setup *s, unsigned size, bool aligned);
+/* The address of a memory operand for the registers as they are. */
+uint64_t operand_address(const struct setup *s, const struct insn *in,
+                         unsigned off, const ZydisDecodedOperand *op);
+/*
+ * Choose registers and displacements (in c->code + off) so that the memory
+ * operands of an instruction are where they are interesting.
+ */
+void operand_place(struct setup *s, const struct insn *in, unsigned off);
+
+/* What individual instructions need beside placed operands. off: in c->code */
+void special_setup(struct setup *s, const struct insn *in, unsigned off);
+/* A place to jump to: within the slot, or where it faults. */
+uint64_t special_jump_target(struct setup *s);
+
+#endif

@@ -321,7 +321,6 @@ static uint64_t efer_known(const struct cpuid_model *m)
     known |= cpuid_has(m, CPUID_SYSCALL) ? X86_EFER_SCE : 0;
     known |= cpuid_has(m, CPUID_LM) ? X86_EFER_LME : 0;
     known |= cpuid_has(m, CPUID_NX) ? X86_EFER_NXE : 0;
-    known |= cpuid_has(m, CPUID_FXSR_OPT) ? X86_EFER_FFXSR : 0;
     known |= cpuid_has(m, CPUID_AUTOIBRS) ? X86_EFER_AUTOIBRS : 0;
     return known;
 }

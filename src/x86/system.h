@@ -25,11 +25,11 @@
 enum { X86_OK = 0, X86_FAULT = -1, X86_TRIPLE = -2 };
 
 enum x86_flush {
-    X86_FLUSH_ALL,        /* everything, global pages too */
-    X86_FLUSH_NONGLOBAL,  /* every PCID, global pages stay */
-    X86_FLUSH_PCID,       /* one PCID, global pages stay */
-    X86_FLUSH_PAGE,       /* one page in the current PCID, and global ones */
-    X86_FLUSH_PAGE_PCID   /* one page of one PCID (INVPCID type 0) */
+    X86_FLUSH_ALL,       /* everything, global pages too */
+    X86_FLUSH_NONGLOBAL, /* every PCID, global pages stay */
+    X86_FLUSH_PCID,      /* one PCID, global pages stay */
+    X86_FLUSH_PAGE,      /* one page in the current PCID, and global ones */
+    X86_FLUSH_PAGE_PCID  /* one page of one PCID (INVPCID type 0) */
 };
 
 struct x86_cpu;
@@ -72,8 +72,9 @@ struct x86_cpu {
     const struct cpuid_model *model;
     const struct x86_system_ops *ops;
     const struct gmem *gmem; /* for the PDPTEs of PAE paging */
-    void *opaque;           /* the engine's vCPU */
-    struct x86_event fault; /* valid after X86_FAULT */
+    uint32_t apic_id;        /* as CPUID reports it: the vCPU's index */
+    void *opaque;            /* the engine's vCPU */
+    struct x86_event fault;  /* valid after X86_FAULT */
 };
 
 /* Fill cpu->fault with an exception and return X86_FAULT. */

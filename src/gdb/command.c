@@ -605,8 +605,10 @@ bool gdb_command(struct gdb_session *s, const char *buf, size_t len)
         break;
     }
     if (s->mode == GDB_RUNNING ||
-        (i < ARRAY_LEN(commands) && commands[i].silent))
+        (i < ARRAY_LEN(commands) && commands[i].silent)) {
+        s->reply.len = 0; /* nothing for a NACK to repeat */
         return false;
+    }
     gdb_reply_end(&s->reply);
     return true;
 }

@@ -20,10 +20,11 @@ struct cmos_state {
     uint8_t index;
     uint8_t ram[CMOS_SIZE];     /* clock registers too, as last written */
     _Atomic uint8_t irq_masked; /* HPET legacy replacement is on */
-    int64_t offset_ns;          /* guest's clock minus the host's, at ns */
-    uint64_t frozen_ns;   /* guest's clock while it is halted (SET, divider) */
-    uint64_t seen_ns;     /* guest's clock up to which flags are in reg. C */
-    uint64_t period_base; /* likewise for the periodic flag: host ns */
+    int64_t offset_ns;          /* guest's clock minus the host's wall clock */
+    uint64_t seen_s;      /* second of the guest's clock up to which register
+                             C has been brought up */
+    uint64_t base_ns;     /* when the periodic divider started */
+    uint64_t period_seen; /* its periods that register C has seen */
 };
 
 struct cmos {

@@ -151,7 +151,8 @@ endef
 $(foreach t,$(UNIT_SRCS),$(eval $(call test_rules,$(t),$(patsubst \
 	tests/unit/%/,%,$(dir $(t))))))
 
-$(OUT)/tests/fuzz/%: $(OUT)/obj/tests/fuzz/%.o $(LIBS)
+# No parser needs the translator, which no sanitizer understands.
+$(OUT)/tests/fuzz/%: $(OUT)/obj/tests/fuzz/%.o $(filter-out $(call lib,cpu/jit),$(LIBS))
 	@mkdir -p $(@D)
 	$(CC) -fsanitize=fuzzer $(LDFLAGS_ALL) -o $@ $< -Wl,--start-group \
 		$(filter %.a,$^) -Wl,--end-group $(LDLIBS)
@@ -170,17 +171,19 @@ print-freestanding:
 # --- What a person asks for --------------------------------------------------
 
 GUEST := build/guest
+# As many jobs as there are CPUs, unless -j was given.
+JOBS = $(if $(findstring j,$(filter-out --%,$(MAKEFLAGS))),,-j$(shell nproc))
 
 run:
 	@tools/install-deps run
-	@$(MAKE) --no-print-directory all
+	@$(MAKE) --no-print-directory -s $(JOBS) all
 	@tools/make-guest
 	@$(OUT)/husk run --kernel $(GUEST)/vmlinuz --initrd $(GUEST)/initrd.gz \
 		--append "console=ttyS0 quiet"
 
 check:
 	@tools/install-deps check
-	@tools/check $(OUT)
+	+@tools/check $(OUT)
 
 # The same without installing, and only the unit tests of this variant.
 check-unit: unit-tests
@@ -188,7 +191,7 @@ check-unit: unit-tests
 
 bench:
 	@tools/install-deps bench
-	@$(MAKE) --no-print-directory all
+	@$(MAKE) --no-print-directory -s $(JOBS) all
 	@if [ -x bench/run ]; then bench/run $(OUT)/husk; else \
 		echo "make bench: bench/run is not there yet" >&2; exit 1; fi
 
@@ -201,7 +204,8 @@ fuzz-cpu: $(OUT)/cpudiff
 	$(OUT)/cpudiff --forever
 
 tidy:
-	clang-tidy --quiet $(filter %.c,$(SRCS)) -- -std=c17 $(DEFINES) -Isrc
+	@tools/install-deps tidy
+	@tools/check-tidy
 
 format:
 	clang-format -i $$(git ls-files 'src/*.[ch]' 'tests/*.[ch]')

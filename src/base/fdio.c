@@ -1,5 +1,6 @@
 #include "base/fdio.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -109,8 +110,9 @@ int fd_read_file(const char *path, size_t max, uint8_t **buf, size_t *len,
     if (fd < 0)
         return err_sys(err, "open '%s'", path);
     rc = check_file(fd, path, max, &size, err);
-    if (rc < 0)
+    if (rc != 0)
         goto close_fd;
+    assert(size > 0);
     data = malloc(size);
     if (!data) {
         rc = err_set(err, -ENOMEM, "read '%s': out of memory", path);

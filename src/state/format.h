@@ -36,6 +36,7 @@
 
 enum {
     STATE_HDR_SIZE = 28,
+    STATE_MAGIC_LEN = 8,
     STATE_HDR_VERSION = 8,
     STATE_HDR_SECTIONS = 12,
     STATE_HDR_LEN = 16,

@@ -87,7 +87,7 @@ int state_writer_finish(struct state_writer *w, uint8_t **buf, size_t *len)
         w->buf = NULL;
         return -ENOMEM;
     }
-    memcpy(p, STATE_MAGIC, strlen(STATE_MAGIC));
+    memcpy(p, STATE_MAGIC, STATE_MAGIC_LEN);
     put_le32(p + STATE_HDR_VERSION, STATE_FORMAT_VERSION);
     put_le32(p + STATE_HDR_SECTIONS, w->nr_sections);
     put_le64(p + STATE_HDR_LEN, w->len);

@@ -7,6 +7,7 @@ static _Atomic unsigned fail_at, count;
 static atomic_bool failed;
 
 /* The linker's names (--wrap) for the functions that were called. */
+/* NOLINTBEGIN(readability-identifier-naming) */
 void *__real_malloc(size_t size);
 void *__real_calloc(size_t nr, size_t size);
 void *__real_realloc(void *old, size_t size);
@@ -67,3 +68,4 @@ void *__wrap_aligned_alloc(size_t align, size_t size)
 {
     return fails() ? NULL : __real_aligned_alloc(align, size);
 }
+/* NOLINTEND(readability-identifier-naming) */

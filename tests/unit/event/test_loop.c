@@ -346,7 +346,7 @@ static void *arm_many(void *opaque)
     struct ctx *c = opaque;
 
     for (unsigned i = 0; i < 1000; i++) {
-        timer_arm(&c->timer[0], clock_now_ns() + i % 7 * 10000);
+        timer_arm(&c->timer[0], clock_now_ns() + i % 7 * 10000ull);
         if (i % 5 == 0)
             timer_cancel(&c->timer[0]);
     }

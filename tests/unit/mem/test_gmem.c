@@ -9,7 +9,7 @@
 
 #include "tests/unit/test.h"
 
-enum { MIB = 1 << 20 };
+#define MIB ((uint64_t)1 << 20)
 
 /* Two banks that touch, a hole, and ROM. */
 static const struct gmem_layout layout[] = {
@@ -156,7 +156,7 @@ static void clearing_zeroes_and_gives_memory_back(void **state)
     assert_int_equal(file_blocks(&gm), 0);
     memset(page, 0xaa, sizeof(page));
     assert_int_equal(gmem_write(&gm, 0x100000, page, sizeof(page)), 0);
-    assert_true(file_blocks(&gm) >= 64 * 8);
+    assert_true(file_blocks(&gm) >= 512); /* of 512 bytes: 64 pages */
     gmem_clear(&gm);
     assert_int_equal(file_blocks(&gm), 0);
     assert_int_equal(gmem_read(&gm, 0x100000, &byte, 1), 0);

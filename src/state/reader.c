@@ -20,8 +20,7 @@ static int damaged(struct err *err, const char *what)
 
 static int check_header(const uint8_t *buf, size_t len, struct err *err)
 {
-    if (len < STATE_HDR_SIZE ||
-        memcmp(buf, STATE_MAGIC, STATE_MAGIC_LEN) != 0)
+    if (len < STATE_HDR_SIZE || memcmp(buf, STATE_MAGIC, STATE_MAGIC_LEN) != 0)
         return damaged(err, "it is not one of husk's");
     /* Before the CRC: a newer format may have another header. */
     if (get_le32(buf + STATE_HDR_VERSION) > STATE_FORMAT_VERSION)

@@ -69,7 +69,7 @@ struct vcpu {
     pthread_t thread;
     bool thread_started;
     /* Private to the run loop; own thread, or anybody while paused. */
-    bool wait_sipi;  /* INIT seen, no SIPI yet: run is not called */
+    bool wait_sipi; /* INIT seen, no SIPI yet: run is not called */
     /* Under the set's lock. */
     bool running;    /* may be in run: a pauser waits for this to fall */
     bool held;       /* stays stopped when the set is resumed (debugger) */
@@ -81,7 +81,7 @@ enum vcpu_stop_reason { VCPU_STOP_NONE, VCPU_STOP_TRIPLE, VCPU_STOP_ERROR };
 
 struct vcpu_config {
     unsigned nr;
-    const char *engine; /* "jit"; "auto" chooses */
+    const char *engine;           /* "jit"; "auto" chooses */
     const struct engine_ops *ops; /* this one whatever engine says (tests) */
     const struct cpuid_model *model;
     struct gmem *gmem;
@@ -102,8 +102,7 @@ unsigned vcpu_set_count(const struct vcpu_set *set);
 struct vcpu *vcpu_get(struct vcpu_set *set, unsigned index);
 
 /* Wire the local APIC (before the first resume). */
-void vcpu_set_intc(struct vcpu *v, const struct vcpu_intc_ops *ops,
-                   void *intc);
+void vcpu_set_intc(struct vcpu *v, const struct vcpu_intc_ops *ops, void *intc);
 
 /* Let all CPUs run; or wait until none runs guest code. Pauses nest. Not from
  * a vCPU's thread. */
@@ -132,7 +131,6 @@ void vcpu_tsc_changed(struct vcpu *v, const struct x86_state *st);
 uint64_t vcpu_mmio_read(struct vcpu *v, gpa_t gpa, unsigned size);
 void vcpu_mmio_write(struct vcpu *v, gpa_t gpa, unsigned size, uint64_t val);
 uint64_t vcpu_pio_read(struct vcpu *v, uint16_t port, unsigned size);
-void vcpu_pio_write(struct vcpu *v, uint16_t port, unsigned size,
-                    uint64_t val);
+void vcpu_pio_write(struct vcpu *v, uint16_t port, unsigned size, uint64_t val);
 
 #endif

@@ -1,15 +1,10 @@
 #include <errno.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <string.h>
 #include <time.h>
 
-#include <cmocka.h>
-
 #include "cpu/debug.h"
 #include "tests/unit/cpu/fake_engine.h"
+#include "tests/unit/test.h"
 
 enum { NR = 3 };
 

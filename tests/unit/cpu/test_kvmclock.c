@@ -1,15 +1,10 @@
 #include <errno.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <string.h>
-
-#include <cmocka.h>
 
 #include "base/clock.h"
 #include "cpu/kvmclock.h"
 #include "tests/unit/cpu/fake_engine.h"
+#include "tests/unit/test.h"
 
 /* As the guest sees them: written down again, since they are its ABI. */
 struct time_page {

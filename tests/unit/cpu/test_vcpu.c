@@ -1,16 +1,11 @@
 #include <errno.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <string.h>
 #include <time.h>
-
-#include <cmocka.h>
 
 #include "base/clock.h"
 #include "cpu/vcpu.h"
 #include "tests/unit/cpu/fake_engine.h"
+#include "tests/unit/test.h"
 
 /* --- A machine of vCPUs over the fake engine ---------------------------- */
 

@@ -1,14 +1,9 @@
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 
-#include <cmocka.h>
-
 #include "base/compiler.h"
 #include "gdb/packet.h"
+#include "tests/unit/test.h"
 
 static struct gdb_rx rx; /* large; each test begins with a fresh one */
 

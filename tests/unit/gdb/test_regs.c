@@ -1,15 +1,10 @@
 #include <errno.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include <cmocka.h>
-
 #include "gdb/regs.h"
+#include "tests/unit/test.h"
 
 /* Numbers of gdb's amd64 layout. */
 enum {

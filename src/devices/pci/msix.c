@@ -39,7 +39,7 @@ const struct device_class pci_msix_class = {
 
 static void send_locked(struct pci_dev *d, unsigned vector)
 {
-    const uint32_t *entry = d->msix.st.table + vector * 4;
+    const uint32_t *entry = &d->msix.st.table[(size_t)vector * 4];
 
     d->msix.st.pending &= ~((uint64_t)1 << vector);
     msi_send(&d->host->cfg.msi, (uint64_t)entry[1] << 32 | entry[0], entry[2]);
@@ -113,7 +113,7 @@ static uint32_t read_dword(const struct pci_dev *d, uint64_t off)
 {
     const struct pci_msix *mx = &d->msix;
 
-    if (off < mx->nr * ENTRY_SIZE)
+    if (off / ENTRY_SIZE < mx->nr)
         return mx->st.table[off / 4];
     if (off == MSIX_PBA)
         return (uint32_t)mx->st.pending;
@@ -126,7 +126,7 @@ static void write_dword(struct pci_dev *d, uint64_t off, uint32_t val)
 {
     struct pci_msix *mx = &d->msix;
 
-    if (off >= mx->nr * ENTRY_SIZE)
+    if (off / ENTRY_SIZE >= mx->nr)
         return;
     if (off / 4 % 4 == 0)
         val &= ~(uint32_t)3; /* 6.8.2.4: the low address bits are zero */

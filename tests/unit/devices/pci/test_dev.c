@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "tests/unit/devices/pci/board.h"
+#include "tests/unit/devices/pci/saved.h"
 #include "tests/unit/fail_alloc.h"
 #include "tests/unit/test.h"
 
@@ -297,6 +298,12 @@ static void capabilities_form_a_list(void **state)
     pci_dev_fini(&d);
 }
 
+static void the_state_is_saved_whole(void **state)
+{
+    (void)state;
+    assert_saved_whole(&pci_dev_state_desc);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -314,6 +321,7 @@ int main(void)
         cmocka_unit_test(a_loaded_state_moves_the_bars),
         cmocka_unit_test(a_forged_state_changes_no_fixed_bit),
         cmocka_unit_test(capabilities_form_a_list),
+        cmocka_unit_test(the_state_is_saved_whole),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

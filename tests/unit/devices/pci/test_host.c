@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "tests/unit/devices/pci/board.h"
+#include "tests/unit/devices/pci/saved.h"
 #include "tests/unit/test.h"
 
 static const struct pci_id id = {.vendor = 0x1234,
@@ -274,6 +275,12 @@ static void reset_lowers_wires(void **state)
     end(f);
 }
 
+static void the_state_is_saved_whole(void **state)
+{
+    (void)state;
+    assert_saved_whole(&pci_host_state_desc);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -293,6 +300,7 @@ int main(void)
         cmocka_unit_test(two_links_share_an_isa_irq),
         cmocka_unit_test(the_command_register_silences_the_wire),
         cmocka_unit_test(reset_lowers_wires),
+        cmocka_unit_test(the_state_is_saved_whole),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,6 +1,7 @@
 #include "devices/pci/pci.h"
 
 #include "tests/unit/devices/pci/board.h"
+#include "tests/unit/devices/pci/saved.h"
 #include "tests/unit/test.h"
 
 enum { SLOT = 3, NR = 3, PBA = 2048 };
@@ -223,6 +224,12 @@ static void a_forged_pending_bit_beyond_the_table_is_ignored(void **state)
     end(f);
 }
 
+static void the_state_is_saved_whole(void **state)
+{
+    (void)state;
+    assert_saved_whole(&pci_msix_state_desc);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -238,6 +245,7 @@ int main(void)
         cmocka_unit_test(the_table_takes_8_byte_accesses),
         cmocka_unit_test(what_is_behind_the_table_takes_nothing),
         cmocka_unit_test(a_forged_pending_bit_beyond_the_table_is_ignored),
+        cmocka_unit_test(the_state_is_saved_whole),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -4,6 +4,7 @@
 #include <pthread.h>
 #include <string.h>
 
+#include "tests/unit/devices/pci/saved.h"
 #include "tests/unit/devices/virtio/driver.h"
 #include "tests/unit/fail_alloc.h"
 #include "tests/unit/test.h"
@@ -577,6 +578,12 @@ static void init_fails_when_the_loop_has_no_memory(void **state)
     loop_free(env.loop);
 }
 
+static void the_state_is_saved_whole(void **state)
+{
+    (void)state;
+    assert_saved_whole(&virtio_dev_state_desc);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -605,6 +612,7 @@ int main(void)
         cmocka_unit_test(unknown_status_bits_are_refused),
         cmocka_unit_test(a_kick_reaches_the_loop),
         cmocka_unit_test(init_fails_when_the_loop_has_no_memory),
+        cmocka_unit_test(the_state_is_saved_whole),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "tests/unit/devices/pci/saved.h"
 #include "tests/unit/devices/virtio/vpci.h"
 #include "tests/unit/test.h"
 
@@ -293,6 +294,12 @@ static void an_emergency_write_needs_no_driver(void **state)
     end(f);
 }
 
+static void the_state_is_saved_whole(void **state)
+{
+    (void)state;
+    assert_saved_whole(&console_port_state_desc);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -309,6 +316,7 @@ int main(void)
         cmocka_unit_test(the_size_is_offered_when_known),
         cmocka_unit_test(a_new_size_is_told),
         cmocka_unit_test(an_emergency_write_needs_no_driver),
+        cmocka_unit_test(the_state_is_saved_whole),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

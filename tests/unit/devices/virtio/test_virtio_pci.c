@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "tests/unit/devices/pci/saved.h"
 #include "tests/unit/devices/virtio/vpci.h"
 #include "tests/unit/test.h"
 
@@ -521,6 +522,12 @@ static void the_place_on_the_bus_may_be_taken(void **state)
     end(f);
 }
 
+static void the_state_is_saved_whole(void **state)
+{
+    (void)state;
+    assert_saved_whole(&virtio_pci_state_desc);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -550,6 +557,7 @@ int main(void)
         cmocka_unit_test(the_window_refuses_bad_aims),
         cmocka_unit_test(a_loaded_device_interrupts_again),
         cmocka_unit_test(the_place_on_the_bus_may_be_taken),
+        cmocka_unit_test(the_state_is_saved_whole),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

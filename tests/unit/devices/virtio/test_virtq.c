@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "tests/unit/devices/pci/saved.h"
 #include "tests/unit/devices/virtio/driver.h"
 #include "tests/unit/test.h"
 
@@ -616,6 +617,12 @@ static void a_loaded_queue_goes_on_where_it_was(void **state)
     end(f);
 }
 
+static void the_state_is_saved_whole(void **state)
+{
+    (void)state;
+    assert_saved_whole(&virtq_state_desc);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -656,6 +663,7 @@ int main(void)
         cmocka_unit_test(a_chain_before_kicks_are_on_is_told),
         cmocka_unit_test(device_writes_are_reported),
         cmocka_unit_test(a_loaded_queue_goes_on_where_it_was),
+        cmocka_unit_test(the_state_is_saved_whole),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -151,8 +151,7 @@ endef
 $(foreach t,$(UNIT_SRCS),$(eval $(call test_rules,$(t),$(patsubst \
 	tests/unit/%/,%,$(dir $(t))))))
 
-# No parser needs the translator, which no sanitizer understands.
-$(OUT)/tests/fuzz/%: $(OUT)/obj/tests/fuzz/%.o $(filter-out $(call lib,cpu/jit),$(LIBS))
+$(OUT)/tests/fuzz/%: $(OUT)/obj/tests/fuzz/%.o $(LIBS)
 	@mkdir -p $(@D)
 	$(CC) -fsanitize=fuzzer $(LDFLAGS_ALL) -o $@ $< -Wl,--start-group \
 		$(filter %.a,$^) -Wl,--end-group $(LDLIBS)

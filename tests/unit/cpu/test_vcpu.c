@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "cpu/vcpu.h"
 #include "tests/unit/cpu/fake_engine.h"
+#include "tests/unit/fail_alloc.h"
 #include "tests/unit/test.h"
 
 /* --- A machine of vCPUs over the fake engine ---------------------------- */
@@ -125,6 +126,24 @@ static void a_vcpu_that_cannot_be_created_undoes_the_others(void **state)
                      -ENOMEM);
     fake_engine_fail(-1);
     assert_null(f.set);
+    teardown(&f);
+}
+
+static void without_memory_no_set_is_left_behind(void **state)
+{
+    struct fixture f;
+    struct err err;
+    unsigned n;
+
+    (void)state;
+    setup(&f, 0);
+    for (n = 1; fail_alloc_at(n),
+        fixture_set(&f, 2, "fake", &fake_engine_ops, &err) == -ENOMEM;
+         n++)
+        assert_null(f.set);
+    assert_false(fail_alloc_happened());
+    assert_true(n > 2); /* the set and the engine */
+    fail_alloc_at(0);
     teardown(&f);
 }
 
@@ -493,6 +512,7 @@ int main(void)
         cmocka_unit_test(a_set_that_never_ran_can_be_freed),
         cmocka_unit_test(an_unknown_engine_is_refused_with_its_name),
         cmocka_unit_test(a_vcpu_that_cannot_be_created_undoes_the_others),
+        cmocka_unit_test(without_memory_no_set_is_left_behind),
         cmocka_unit_test(nothing_runs_after_pause_has_returned),
         cmocka_unit_test(pauses_nest),
         cmocka_unit_test(a_halted_vcpu_can_be_paused_and_freed),

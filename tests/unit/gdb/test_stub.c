@@ -9,6 +9,7 @@
 
 #include "gdb/stub.h"
 #include "tests/unit/cpu/fake_engine.h"
+#include "tests/unit/fail_alloc.h"
 #include "tests/unit/test.h"
 
 /* --- A machine whose loop runs on a thread of its own ------------------- */
@@ -143,6 +144,18 @@ static void an_address_that_cannot_be_used_is_refused(void **state)
     assert_int_equal(listen_at(*state, "unix:/nonexistent/dir/socket"),
                      -ENOENT);
 }
+static void without_memory_nothing_listens(void **state)
+{
+    struct fixture *f = *state;
+    unsigned n;
+
+    for (n = 1; fail_alloc_at(n), listen_at(f, f->address) == -ENOMEM; n++)
+        assert_int_equal(access(f->path, F_OK), -1);
+    assert_false(fail_alloc_happened());
+    assert_true(n > 3); /* the stub, and two of the session's */
+    fail_alloc_at(0);
+}
+
 /* --- Connections -------------------------------------------------------- */
 
 static void the_machine_stops_for_a_debugger_and_runs_on_without(void **state)
@@ -263,6 +276,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(an_address_that_cannot_be_used_is_refused),
+        TEST(without_memory_nothing_listens),
         TEST(the_machine_stops_for_a_debugger_and_runs_on_without),
         TEST(with_wait_nothing_runs_before_a_debugger_says_so),
         TEST(a_breakpoint_and_ctrl_c_reach_the_debugger),

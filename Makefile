@@ -137,16 +137,17 @@ $(OUT)/lib/tests.a: $(FAKE_OBJS)
 	@rm -f $@
 	@$(AR) rcs $@ $^
 
-# Tests let allocations fail: tests/unit/fail_alloc.h.
-WRAP := $(foreach f,malloc calloc realloc reallocarray aligned_alloc,\
-	-Wl,--wrap=$(f))
+# Tests let allocations fail: tests/unit/fail_alloc.h. (-u: libraries that come
+# last, as that of coverage, call the wrappers, too.)
+WRAP := -Wl,-u,__wrap_malloc $(foreach f,malloc calloc realloc reallocarray \
+	aligned_alloc,-Wl,--wrap=$(f))
 
 # test_rules(source, folder)
 define test_rules
 $(1:%.c=$(OUT)/%): $(1:%.c=$(OUT)/obj/%.o) $(OUT)/lib/tests.a $(call libs,$(2))
 	@mkdir -p $$(@D)
-	$(CC) $$(LDFLAGS_ALL) -o $$@ $$< -Wl,--start-group \
-		$$(filter %.a,$$^) -Wl,--end-group $(WRAP) -lcmocka $(LDLIBS)
+	$(CC) $$(LDFLAGS_ALL) -o $$@ $(WRAP) $$< -Wl,--start-group \
+		$$(filter %.a,$$^) -Wl,--end-group -lcmocka $(LDLIBS)
 endef
 $(foreach t,$(UNIT_SRCS),$(eval $(call test_rules,$(t),$(patsubst \
 	tests/unit/%/,%,$(dir $(t))))))

@@ -280,7 +280,8 @@ static void a_running_vcpu_is_kicked_rather_than_woken(void **state)
     teardown(&f);
 }
 
-/* A lost wake-up would leave one side waiting for ever. */
+/* A lost wake-up would leave one side waiting for ever. The delay walks over
+ * the moment at which the vCPU falls asleep. */
 static void no_post_to_a_halting_vcpu_is_lost(void **state)
 {
     struct fixture f;
@@ -292,7 +293,10 @@ static void no_post_to_a_halting_vcpu_is_lost(void **state)
     vcpu_set_resume(f.set);
     for (i = 1; i <= 20000; i++) {
         uint64_t limit = clock_now_ns() + 10 * NS_PER_SEC;
+        volatile unsigned delay = i % 200;
 
+        while (delay > 0)
+            delay--;
         vcpu_post(vcpu_get(f.set, 0), VCPU_EVENT_INTR, 0);
         while (atomic_load(&fv(&f, 0)->intrs) < i)
             assert_true(clock_now_ns() < limit);

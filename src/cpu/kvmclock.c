@@ -10,7 +10,7 @@
 #include "cpu/vcpu_set.h"
 
 /*
- * The structures that the guest reads (Linux: virt/kvm/x86/msr.rst). A
+ * The structures that the guest reads (KVM: x86/msr.rst). A
  * version that is odd means that an update is under way; the guest reads
  * until it sees the same even version before and after.
  */

@@ -8,7 +8,7 @@
 
 /*
  * The paravirtual clock and the other KVM MSRs that are not an interrupt
- * controller's (Linux: virt/kvm/x86/msr.rst, cpuid.rst). The guest computes
+ * controller's (KVM: x86/msr.rst, x86/cpuid.rst). The guest computes
  * the time since the machine's reset from its TSC by a scale that is written
  * once per CPU, and that never changes: all CPUs share one reference moment.
  */

@@ -7,7 +7,7 @@
 #include "gdb/session.h"
 
 /*
- * The packets of the GDB remote protocol (GDB manual, appendix E.2 to E.6),
+ * The packets of a debugger (GDB remote protocol, E.2 to E.6),
  * one function each; the table is at the end. All of them run while the
  * machine is stopped. An empty reply says that a packet is not known. Threads
  * are CPUs, numbered from 1.

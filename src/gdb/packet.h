@@ -6,7 +6,7 @@
 #include <stdint.h>
 
 /*
- * Packets of the GDB remote serial protocol (GDB manual, appendix E): taken
+ * Packets of a debugger and to it (GDB remote protocol, E): taken
  * apart byte by byte, scanned, and put together. Nothing here knows commands.
  * All bytes are hostile: no packet grows past GDB_PACKET_MAX.
  */

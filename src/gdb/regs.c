@@ -251,7 +251,7 @@ static uint16_t x87_tags(const uint8_t *area)
     unsigned i;
 
     for (i = 0; i < 8; i++) {
-        const uint8_t *value = area + XS_ST + 16 * ((i - top) & 7);
+        const uint8_t *value = area + XS_ST + (size_t)((i - top) & 7) * 16;
         unsigned tag = (area[XS_FTW] >> i) & 1 ? x87_tag(value) : 3;
 
         tags |= (uint16_t)(tag << (2 * i));
@@ -442,9 +442,10 @@ static void xml_row(struct text *t, const struct reg_row *row)
 
 size_t gdb_regs_xml(char *buf, size_t size)
 {
-    struct text t = {.buf = buf, .size = size};
+    struct text t = {.size = size};
     size_t i;
 
+    t.buf = buf;
     text_add(&t, "<?xml version=\"1.0\"?>"
                  "<!DOCTYPE target SYSTEM \"gdb-target.dtd\">"
                  "<target><architecture>i386:x86-64</architecture>");

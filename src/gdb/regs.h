@@ -28,7 +28,7 @@ size_t gdb_reg_get(const struct x86_state *st, unsigned n, void *buf);
  */
 int gdb_reg_set(struct x86_state *st, unsigned n, const void *buf);
 
-/* The target description (GDB manual, appendix G) as snprintf would: at most
+/* The target description (Debugging with GDB, G) as snprintf would: at most
  * size bytes with a final NUL; returns the length without a limit. */
 size_t gdb_regs_xml(char *buf, size_t size);
 

@@ -9,7 +9,7 @@
 #include "x86/system.h"
 
 /*
- * Attach, run, stop, detach (all-stop mode of the GDB manual, appendix E.11):
+ * Attach, run, stop, detach (all-stop mode of the GDB remote protocol, E.11):
  *
  *   DETACHED --attach--> STOPPED --resume--> RUNNING
  *   RUNNING  --breakpoint, step done, Ctrl-C--> STOPPED

@@ -74,7 +74,7 @@ static struct time_page time_page(struct fixture *f, gpa_t gpa)
     return t;
 }
 
-/* The guest's computation (Linux: virt/kvm/x86/msr.rst). */
+/* The guest's computation (KVM: x86/msr.rst). */
 static uint64_t guest_ns(const struct time_page *t, uint64_t guest_tsc)
 {
     uint64_t d = guest_tsc - t->tsc_timestamp;

@@ -7,6 +7,7 @@
 
 #include "base/bits.h"
 #include "base/clock.h"
+#include "devices/pc/phase.h"
 
 /*
  * ACPI fixed hardware (ACPI 6.5, 4.8.3 and 4.8.4). Status bits are cleared by
@@ -37,9 +38,9 @@ static uint64_t pm_ticks(const struct acpi_pm *pm, uint64_t now)
 
 static uint64_t pm_tick_ns(const struct acpi_pm *pm, uint64_t tick)
 {
-    return pm->st.tmr_base_ns +
-           (uint64_t)(((u128)tick * NS_PER_SEC + ACPI_TMR_HZ - 1) /
-                      ACPI_TMR_HZ);
+    u128 ns = ((u128)tick * NS_PER_SEC + ACPI_TMR_HZ - 1) / ACPI_TMR_HZ;
+
+    return phase_deadline(pm->st.tmr_base_ns, (uint64_t)ns, clock_now_ns());
 }
 
 /* Set TMR_STS if the top bit has changed since the last look. */

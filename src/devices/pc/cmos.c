@@ -8,6 +8,7 @@
 #include "base/checked.h"
 #include "base/clock.h"
 #include "devices/pc/cmos_time.h"
+#include "devices/pc/phase.h"
 
 /*
  * Real-time clock (Motorola MC146818A data sheet).
@@ -98,9 +99,9 @@ static uint64_t cmos_periods(const struct cmos *cm, uint64_t now)
 static uint64_t cmos_period_ns(const struct cmos *cm, uint64_t n)
 {
     u128 clocks = (u128)n << cmos_period_shift(cm);
+    u128 ns = (clocks * NS + CRYSTAL_HZ - 1) / CRYSTAL_HZ;
 
-    return cm->st.base_ns +
-           (uint64_t)((clocks * NS + CRYSTAL_HZ - 1) / CRYSTAL_HZ);
+    return phase_deadline(cm->st.base_ns, (uint64_t)ns, clock_now_ns());
 }
 
 /* Bring register C up to date. */

@@ -6,6 +6,7 @@
 
 #include "base/bits.h"
 #include "base/clock.h"
+#include "devices/pc/phase.h"
 
 /*
  * High precision event timer (IA-PC HPET specification 1.0a, section 2.3).
@@ -100,7 +101,7 @@ static uint64_t timer_mask(const struct hpet_timer *t)
 static void hpet_arm(struct hpet *h, unsigned n, uint64_t now)
 {
     const struct hpet_timer *t = &h->st.timer[n];
-    uint64_t ticks;
+    uint64_t ticks, at;
 
     if (!(h->st.config & CONFIG_ENABLE) || !(t->config & TN_ENABLE) ||
         t->next == NEVER) {
@@ -108,15 +109,15 @@ static void hpet_arm(struct hpet *h, unsigned n, uint64_t now)
         return;
     }
     ticks = t->next > h->st.counter ? t->next - h->st.counter : 0;
-    if (ticks > (UINT64_MAX - h->st.start_ns) / NS_PER_TICK) {
-        timer_cancel(&h->event[n].timer);
-        return;
-    }
-    ticks = h->st.start_ns + ticks * NS_PER_TICK;
+    at = phase_deadline(h->st.start_ns,
+                        ticks < PHASE_NEVER_NS / NS_PER_TICK
+                            ? ticks * NS_PER_TICK
+                            : PHASE_NEVER_NS,
+                        now);
     if (t->config & TN_PERIODIC && t->period < MIN_PERIOD &&
-        ticks < now + (uint64_t)MIN_PERIOD * NS_PER_TICK)
-        ticks = now + (uint64_t)MIN_PERIOD * NS_PER_TICK;
-    timer_arm(&h->event[n].timer, ticks);
+        at < now + (uint64_t)MIN_PERIOD * NS_PER_TICK)
+        at = now + (uint64_t)MIN_PERIOD * NS_PER_TICK;
+    timer_arm(&h->event[n].timer, at);
 }
 
 /* Find the next match of timer n from now on. */

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "devices/pc/phase.h"
 
 /*
  * Programmable interval timer (Intel 8254 data sheet; "mode definitions" for
@@ -66,7 +67,7 @@ static uint64_t channel_elapsed(const struct i8254_channel *ch, uint64_t now)
 {
     if (!ch->running)
         return ch->held;
-    return now > ch->start_ns ? ns_to_clocks(now - ch->start_ns) : 0;
+    return ns_to_clocks(now - ch->start_ns);
 }
 
 static uint16_t to_bcd(uint64_t val)
@@ -214,6 +215,13 @@ static uint64_t i8254_first_edge(const struct i8254_channel *ch)
     return ch->mode >= 4 ? (uint64_t)ch->count + 1 : ch->count;
 }
 
+/* When the edge at st.tick is due; now if it is late. */
+static uint64_t i8254_tick_ns(const struct i8254 *pit, uint64_t now)
+{
+    return phase_deadline(pit->st.ch[0].start_ns, clocks_to_ns(pit->st.tick),
+                          now);
+}
+
 /* Channel 0 was programmed. */
 static void i8254_restart(struct i8254 *pit, uint64_t now)
 {
@@ -222,7 +230,7 @@ static void i8254_restart(struct i8254 *pit, uint64_t now)
     i8254_drive(pit, channel_out(ch, now));
     pit->st.tick = i8254_first_edge(ch);
     if (pit->st.tick && !pit->st.irq_masked)
-        timer_arm(&pit->timer, ch->start_ns + clocks_to_ns(pit->st.tick));
+        timer_arm(&pit->timer, i8254_tick_ns(pit, now));
     else
         timer_cancel(&pit->timer);
 }
@@ -243,7 +251,7 @@ static void i8254_next(struct i8254 *pit, uint64_t now)
         (clocks - pit->st.tick > I8254_HZ || period_ns < MIN_PERIOD_NS))
         pit->st.tick += (clocks - pit->st.tick) / ch->count * ch->count;
     pit->st.tick += ch->count;
-    at = ch->start_ns + clocks_to_ns(pit->st.tick);
+    at = i8254_tick_ns(pit, now);
     if (at < now + period_ns / 2)
         at = now + period_ns / 2; /* make up for late edges */
     if (at < now + MIN_PERIOD_NS && period_ns < MIN_PERIOD_NS)
@@ -259,7 +267,7 @@ static void i8254_tick(void *opaque)
     lock_take(&pit->lock);
     now = clock_now_ns();
     if (pit->st.tick && !pit->st.irq_masked) {
-        uint64_t at = pit->st.ch[0].start_ns + clocks_to_ns(pit->st.tick);
+        uint64_t at = i8254_tick_ns(pit, now);
 
         if (now < at) {
             timer_arm(&pit->timer, at); /* stale call */

@@ -1,5 +1,6 @@
 #include "base/clock.h"
 #include "devices/pc/lapic_int.h"
+#include "devices/pc/phase.h"
 
 /*
  * The timer of a local APIC (Intel SDM vol. 3, 11.5.4): one-shot, periodic,
@@ -15,8 +16,6 @@
 /* Shorter periods than this keep their count but interrupt no faster, as a
  * guest must not be able to keep the event loop busy for ever. */
 #define LAPIC_MIN_PERIOD_NS 100000u
-/* A deadline that lies further ahead is as good as never: 146 years. */
-#define LAPIC_MAX_SLEEP_NS ((uint64_t)1 << 62)
 
 __extension__ typedef unsigned __int128 u128;
 
@@ -45,7 +44,7 @@ static uint64_t lapic_tsc_to_ns(const struct lapic *l, uint64_t tsc)
 {
     u128 ns = ((u128)tsc * NS_PER_SEC + l->tsc_hz - 1) / l->tsc_hz;
 
-    return ns < LAPIC_MAX_SLEEP_NS ? (uint64_t)ns : LAPIC_MAX_SLEEP_NS;
+    return ns < PHASE_NEVER_NS ? (uint64_t)ns : PHASE_NEVER_NS;
 }
 
 static bool lapic_deadline_poll_locked(struct lapic *l) REQUIRES(l->lock)
@@ -70,7 +69,7 @@ static bool lapic_deadline_poll_locked(struct lapic *l) REQUIRES(l->lock)
 static bool lapic_count_poll_locked(struct lapic *l) REQUIRES(l->lock)
 {
     uint64_t period = lapic_timer_period_ns(l);
-    uint64_t now, next;
+    uint64_t now, gone, next;
     bool fired;
 
     if (!l->st.timer_start_ns || !period) {
@@ -78,20 +77,19 @@ static bool lapic_count_poll_locked(struct lapic *l) REQUIRES(l->lock)
         return false;
     }
     now = clock_now_ns();
-    next = l->st.timer_start_ns + period;
-    fired = now >= next;
+    gone = now - l->st.timer_start_ns;
+    fired = gone >= period;
     if (fired && lapic_timer_mode(l) != LAPIC_TIMER_PERIODIC) {
         l->st.timer_start_ns = 0;
         timer_cancel(&l->timer);
         return true;
     }
-    if (fired) {
-        /* Missed periods fold into one: IRR holds one request anyway. */
-        l->st.timer_start_ns += (now - l->st.timer_start_ns) / period * period;
-        next = l->st.timer_start_ns + period;
-        if (next - now < LAPIC_MIN_PERIOD_NS && period < LAPIC_MIN_PERIOD_NS)
-            next = now + LAPIC_MIN_PERIOD_NS;
-    }
+    /* Missed periods fold into one: IRR holds one request anyway. */
+    l->st.timer_start_ns += gone / period * period;
+    next = phase_deadline(l->st.timer_start_ns, period, now);
+    if (fired && period < LAPIC_MIN_PERIOD_NS &&
+        next < now + LAPIC_MIN_PERIOD_NS)
+        next = now + LAPIC_MIN_PERIOD_NS;
     timer_arm(&l->timer, next);
     return fired;
 }

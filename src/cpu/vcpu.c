@@ -377,13 +377,16 @@ destroy:
 int vcpu_set_new(struct vcpu_set **out, const struct vcpu_config *cfg,
                  struct err *err)
 {
+    size_t size = sizeof(struct vcpu_set) + cfg->nr * sizeof(struct vcpu);
     struct vcpu_set *set;
     int rc;
 
     assert(cfg->nr > 0 && cfg->gmem && cfg->model && cfg->stopped);
-    set = calloc(1, sizeof(*set) + cfg->nr * sizeof(set->vcpu[0]));
+    /* Both sizes are multiples of the alignment, as aligned_alloc wants. */
+    set = aligned_alloc(_Alignof(struct vcpu_set), size);
     if (!set)
         return err_set(err, -ENOMEM, "create %u CPUs: out of memory", cfg->nr);
+    memset(set, 0, size);
     set->cfg = *cfg;
     set->nr = cfg->nr;
     set->pauses = 1;

@@ -63,7 +63,9 @@ struct vcpu {
     const struct vcpu_intc_ops *intc_ops;
     void *intc;
     _Atomic uint64_t apic_base; /* gpa of the xAPIC page, ~0 if none/x2APIC */
-    _Atomic uint32_t events;    /* enum vcpu_event, set by any thread */
+    /* Written by other threads: on a cache line of its own.
+     * enum vcpu_event bits, set by any thread. */
+    _Atomic uint32_t events __attribute__((aligned(64)));
     _Atomic uint8_t sipi_vector;
     _Atomic uint32_t sleeping; /* futex word: 1 while waiting in HLT */
     pthread_t thread;

@@ -67,8 +67,10 @@ uint8_t ps2_kbd_translate(uint8_t val)
 {
     unsigned i;
 
-    if (val == 0)
+    if (val == 0x00)
         return 0xff; /* overrun */
+    if (val == 0x02)
+        return 0x41; /* no key; the answer of "which set?" */
     for (i = 1; i < ARRAY_LEN(set2_of_set1); i++) {
         if (set2_of_set1[i] == val)
             return (uint8_t)i;

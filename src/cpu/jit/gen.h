@@ -1,0 +1,131 @@
+#ifndef HUSK_CPU_JIT_GEN_H
+#define HUSK_CPU_JIT_GEN_H
+
+#include "cpu/jit/decode.h"
+#include "cpu/jit/emit.h"
+#include "cpu/jit/jit.h"
+
+/*
+ * The state of one translation, and the steps that the rules share. A block
+ * is emitted in two parts: the hot path, and behind it the cold paths that it
+ * branches to (slow accesses, exits).
+ */
+enum cold_kind {
+    COLD_SLOW,    /* TLB miss: retry or run a copy, then resume */
+    COLD_LINK,    /* leave by a link that is not patched yet */
+    COLD_GLUE,    /* jump to a glue routine */
+    COLD_PENDING, /* the pending test at the checked entry failed */
+    COLD_SEGMENT, /* segment limit exceeded: a helper decides */
+    COLD_HOIST    /* a hoisted check failed */
+};
+
+struct cold {
+    uint8_t kind;
+    uint8_t glue;     /* COLD_GLUE: index; PENDING: 1 = restore rcx */
+    uint8_t write;
+    uint8_t seg;
+    uint8_t *from;    /* rel32 to patch with the address of the cold path */
+    uint8_t *resume;  /* hot code to go back to */
+    uint8_t *copy_end; /* write: end of the code to copy */
+    uint32_t desc, table, link;
+    uint16_t guest;   /* offset of the instruction, for the map */
+    uint64_t rip;
+};
+
+enum { GEN_MAX_COLD = 4 * TB_MAX_INSNS };
+
+/* Where an instruction operand of the guest is in host code. */
+struct gen {
+    struct emit e;
+    struct jit_engine *eng;
+    uint8_t *start;
+    uint32_t key;
+    unsigned mode;      /* enum jit_mode */
+    uint64_t rip, cs_base; /* of the block */
+    unsigned code_size; /* 2, 4 or 8: default address width of the mode */
+    const struct insn *in;
+    struct insn *insns;
+    unsigned nr_insns;
+    const uint8_t *page; /* host address of the block's guest page */
+    struct cold cold[GEN_MAX_COLD];
+    unsigned nr_cold;
+    struct tb_map map[3 * TB_MAX_INSNS + GEN_MAX_COLD];
+    unsigned nr_map;
+    uint32_t tb; /* index that the block will have */
+    uint32_t first_link;
+    bool failed; /* out of some table: translate fewer instructions */
+    /* r10 holds the addend of the stack window (-1: it does not) */
+};
+
+/* gen_mem.c */
+
+/* r10 = linear address of in's memory operand op. */
+void gen_address(struct gen *g, const ZydisDecodedOperand *op);
+/*
+ * r10 holds an offset in segment seg (X86_*, or -1 if it is linear): turn it
+ * into the host address of size bytes, or leave for the slow path. Saves flags
+ * around itself if they are live.
+ */
+void gen_check(struct gen *g, int seg, unsigned size, bool write);
+/* After the store that uses the checked address: end of what is copied. */
+void gen_store_done(struct gen *g);
+/* r10 = host address of size bytes at guest RSP + disp. */
+void gen_stack_check(struct gen *g, int32_t disp, unsigned size, bool write);
+/* Guest RSP += delta, in the stack's width. */
+void gen_stack_adjust(struct gen *g, int32_t delta);
+void gen_save_flags(struct gen *g);
+void gen_restore_flags(struct gen *g);
+/* The segment that a memory operand names, X86_*. */
+int gen_segment(const struct gen *g, const ZydisDecodedOperand *op);
+
+/* gen_insn.c */
+enum gen_rm { RM_NONE, RM_REG, RM_MEM, RM_GS };
+void gen_plain(struct gen *g);
+void gen_bt_mem(struct gen *g);
+void gen_lea(struct gen *g);
+bool gen_is_spilled(unsigned guest_reg);
+unsigned gen_host_reg(unsigned guest_reg);
+/* Value of a guest register into a host one, and back (64 bits). */
+void gen_load_reg(struct gen *g, unsigned host, unsigned guest_reg);
+void gen_store_reg(struct gen *g, unsigned guest_reg, unsigned host);
+
+/* gen_flow.c */
+void gen_entry(struct gen *g, uint32_t flags_live);
+void gen_jump(struct gen *g, uint64_t target);
+void gen_flow(struct gen *g);
+/* Call a helper with RIP stored; end: it does not come back here. */
+void gen_helper(struct gen *g, h_fn *fn, uint64_t arg, uint64_t rip);
+void gen_store_rip(struct gen *g, uint64_t rip);
+
+/* gen_system.c */
+void gen_system(struct gen *g);
+
+/* gen_cold.c */
+struct cold *gen_cold(struct gen *g, enum cold_kind kind, uint8_t *from);
+void gen_map(struct gen *g, uint64_t rip);
+void gen_cold_all(struct gen *g);
+
+static inline bool gen_64(const struct gen *g)
+{
+    return (g->key & KEY_SIZE_MASK) == 2;
+}
+
+static inline uint64_t gen_next_rip(const struct gen *g)
+{
+    uint64_t next = g->in->rip + g->in->d.length;
+
+    return gen_64(g) ? next : next & UINT32_MAX;
+}
+
+static inline bool gen_op_is_gpr(const ZydisDecodedOperand *op)
+{
+    ZydisRegisterClass c;
+
+    if (!op || op->type != ZYDIS_OPERAND_TYPE_REGISTER)
+        return false;
+    c = ZydisRegisterGetClass(op->reg.value);
+    return c == ZYDIS_REGCLASS_GPR8 || c == ZYDIS_REGCLASS_GPR16 ||
+           c == ZYDIS_REGCLASS_GPR32 || c == ZYDIS_REGCLASS_GPR64;
+}
+
+#endif

@@ -1,0 +1,320 @@
+#include "cpu/jit/gen.h"
+
+/*
+ * Control flow. Direct jumps within the block's page are linked freely; to
+ * other kernel pages they are linked while both mappings stand (h_kpage_note);
+ * else they go through the jump cache. A guest call is a host call, so that
+ * the host predicts the return; where it lands, the guest's return address
+ * (r10) is compared with the one that was pushed.
+ */
+
+void gen_store_rip(struct gen *g, uint64_t rip)
+{
+    e_store_gs_imm(&g->e, JV_RIP, rip, R_T1);
+}
+
+void gen_helper(struct gen *g, h_fn *fn, uint64_t arg, uint64_t rip)
+{
+    gen_store_rip(g, rip);
+    e_mov_imm(&g->e, R_T1, (uint64_t)(uintptr_t)fn);
+    e_mov_imm(&g->e, R_T0, arg);
+    e_call_gs(&g->e, JV_GLUE + 8 * GLUE_HELPER);
+}
+
+int h_step_done(struct jit_vcpu *jv, uint64_t arg);
+
+/* The test of the pending word, in front of the block's entry. */
+void gen_entry(struct gen *g, uint32_t flags_live)
+{
+    struct cold *c;
+
+    if (!flags_live) {
+        e_u8(&g->e, 0x65); /* cmp dword gs:[pending], 0 */
+        e_u8(&g->e, 0x83);
+        e_gs_operand(&g->e, 7, JV_PENDING);
+        e_u8(&g->e, 0);
+        c = gen_cold(g, COLD_PENDING, e_jcc32(&g->e, CC_NZ));
+        c->rip = g->rip;
+        return;
+    }
+    e_store_gs(&g->e, JV_RCX_SAVE, R_CX);
+    e_load32_gs(&g->e, R_CX, JV_PENDING);
+    e_u8(&g->e, 0xe3); /* jrcxz over the jump */
+    e_u8(&g->e, 5);
+    c = gen_cold(g, COLD_PENDING, e_jmp32(&g->e));
+    c->rip = g->rip;
+    c->glue = 1;
+    e_load_gs(&g->e, R_CX, JV_RCX_SAVE);
+}
+
+static uint64_t linear(const struct gen *g, uint64_t rip)
+{
+    return g->cs_base + rip;
+}
+
+static bool same_page(const struct gen *g, uint64_t rip)
+{
+    return ((linear(g, rip) ^ linear(g, g->rip)) >> GPAGE_SHIFT) == 0;
+}
+
+static bool kernel_half(const struct gen *g, uint64_t rip)
+{
+    return gen_64(g) && rip >> 63 && g->rip >> 63;
+}
+
+static bool linkable(const struct gen *g, uint64_t rip)
+{
+    return !(g->key & (KEY_STEP | KEY_BREAK)) &&
+           (same_page(g, rip) || kernel_half(g, rip));
+}
+
+/* Make the rel32 at patch a link to target. */
+static void add_link(struct gen *g, uint8_t *patch, uint64_t target)
+{
+    struct jit_engine *eng = g->eng;
+    struct cold *c;
+    uint32_t n = eng->nr_links;
+
+    if (n + 1 >= eng->max_links) {
+        g->failed = true;
+        return;
+    }
+    eng->nr_links++;
+    eng->links[n] = (struct tb_link){
+        .patch = (uint32_t)(patch - eng->code_rw),
+        .from = g->tb,
+        .checked = target <= g->in->rip,
+        .cross = !same_page(g, target),
+    };
+    c = gen_cold(g, COLD_LINK, patch);
+    c->link = n;
+    c->rip = target;
+}
+
+void gen_jump(struct gen *g, uint64_t target)
+{
+    if (g->key & KEY_STEP) {
+        gen_helper(g, h_step_done, 0, target);
+    } else if (linkable(g, target)) {
+        add_link(g, e_jmp32(&g->e), target);
+    } else {
+        e_mov_imm(&g->e, R_T0, target);
+        e_jmp_gs(&g->e, JV_GLUE + 8 * (GLUE_JMP + g->mode));
+    }
+}
+
+/* r10 = target */
+static void jump_indirect(struct gen *g)
+{
+    if (g->key & KEY_STEP) {
+        e_store_gs(&g->e, JV_RIP, R_T0);
+        e_mov_imm(&g->e, R_T1, (uint64_t)(uintptr_t)h_step_done);
+        e_call_gs(&g->e, JV_GLUE + 8 * GLUE_HELPER);
+        return;
+    }
+    e_jmp_gs(&g->e, JV_GLUE + 8 * (GLUE_JMP + g->mode));
+}
+
+static uint64_t branch_target(const struct gen *g)
+{
+    uint64_t t = g->in->rip + g->in->d.length +
+                 (uint64_t)g->in->op[0].imm.value.s;
+
+    if (gen_64(g))
+        return t;
+    return g->in->d.operand_width == 16 ? t & UINT16_MAX : t & UINT32_MAX;
+}
+
+static unsigned condition(const struct insn *in)
+{
+    return in->d.opcode & 15u;
+}
+
+static void flow_jcc(struct gen *g)
+{
+    uint64_t target = branch_target(g);
+
+    if (linkable(g, target)) {
+        add_link(g, e_jcc32(&g->e, condition(g->in)), target);
+        return;
+    }
+    uint8_t *skip = e_jcc32(&g->e, condition(g->in) ^ 1);
+
+    gen_jump(g, target);
+    e_patch(skip, g->e.p);
+}
+
+/* LOOPcc and JrCXZ: the host's own, which reach only 127 bytes. */
+static void flow_loop(struct gen *g)
+{
+    uint64_t target = branch_target(g);
+    uint8_t *taken, *over;
+
+    if (g->in->d.address_width == 32)
+        e_u8(&g->e, 0x67);
+    e_u8(&g->e, g->in->d.opcode);
+    e_u8(&g->e, 5);
+    taken = g->e.p;
+    over = e_jmp32(&g->e);
+    (void)taken;
+    gen_jump(g, target);
+    e_patch(over, g->e.p);
+    gen_jump(g, gen_next_rip(g));
+}
+
+/* The return lands here with the guest's return address in r10. */
+static void landing(struct gen *g, uint64_t next)
+{
+    uint32_t live = X86_FLAGS_ARITH;
+    struct cold *c;
+
+    if (same_page(g, next)) {
+        uint64_t off = linear(g, next) & GPAGE_MASK;
+
+        live = insn_peek_live(g->page + off, GPAGE_SIZE - off, g->key);
+    }
+    if (!live) {
+        if ((int64_t)next == (int32_t)next) {
+            e_alu_imm(&g->e, 7, 1, R_T0, (int32_t)next);
+        } else {
+            e_mov_imm(&g->e, R_T1, next);
+            e_op_rr(&g->e, 0x39, 1, R_T1, R_T0);
+        }
+        c = gen_cold(g, COLD_GLUE, e_jcc32(&g->e, CC_NZ));
+        c->glue = (uint8_t)(GLUE_RET_MISS + g->mode);
+    } else {
+        uint64_t neg = (uint64_t)0 - next;
+        uint8_t *miss;
+
+        if ((int64_t)neg == (int32_t)neg) {
+            e_mov_rr(&g->e, R_T1, R_CX);
+            e_lea(&g->e, 1, R_CX, R_T0, R_NONE, 1, (int32_t)neg);
+        } else {
+            e_mov_imm(&g->e, R_T1, neg);
+            e_store_gs(&g->e, JV_RCX_SAVE, R_CX);
+            e_lea(&g->e, 1, R_CX, R_T0, R_T1, 1, 0);
+            e_load_gs(&g->e, R_T1, JV_RCX_SAVE);
+        }
+        /* jrcxz over "mov rcx, r11; jmp miss" (3 + 5 bytes) */
+        e_u8(&g->e, 0xe3);
+        e_u8(&g->e, 8);
+        e_mov_rr(&g->e, R_CX, R_T1);
+        miss = e_jmp32(&g->e);
+        c = gen_cold(g, COLD_GLUE, miss);
+        c->glue = (uint8_t)(GLUE_RET_MISS + g->mode);
+        e_mov_rr(&g->e, R_CX, R_T1);
+    }
+    gen_jump(g, next);
+}
+
+static unsigned op_bytes(const struct gen *g)
+{
+    return gen_64(g) ? 8 : g->in->d.operand_width / 8u;
+}
+
+static void push_return(struct gen *g, uint64_t next)
+{
+    unsigned n = op_bytes(g);
+
+    gen_stack_check(g, -(int32_t)n, n, true);
+    if (n == 8 && (int64_t)next != (int32_t)next) {
+        e_mov_imm(&g->e, R_T1, next);
+        e_op_mem(&g->e, 0x89, 1, R_T1, R_T0, R_NONE, 1, 0);
+    } else {
+        e_op_mem(&g->e, 0xc7, n == 8, 0, R_T0, R_NONE, 1, 0);
+        e_u32(&g->e, (uint32_t)next);
+    }
+    gen_store_done(g);
+    gen_stack_adjust(g, -(int32_t)n);
+}
+
+static void flow_call(struct gen *g)
+{
+    uint64_t target = branch_target(g), next = gen_next_rip(g);
+
+    push_return(g, next);
+    if (g->key & KEY_STEP) {
+        gen_helper(g, h_step_done, 0, target);
+        return;
+    }
+    if (linkable(g, target)) {
+        add_link(g, e_call32(&g->e), target);
+    } else {
+        e_mov_imm(&g->e, R_T0, target);
+        e_call_gs(&g->e, JV_GLUE + 8 * (GLUE_JMP + g->mode));
+    }
+    landing(g, next);
+}
+
+/* r10 = the branch target of an indirect jump or call */
+static void load_target(struct gen *g)
+{
+    const struct insn *in = g->in;
+
+    if (in->mem) {
+        unsigned size = op_bytes(g);
+
+        gen_address(g, in->rm);
+        gen_check(g, gen_segment(g, in->rm), size, false);
+        e_op_mem(&g->e, 0x8b, size == 8, R_T0, R_T0, R_NONE, 1, 0);
+    } else {
+        bool high;
+        unsigned r = insn_gpr(in->op[0].reg.value, &high);
+
+        gen_load_reg(g, R_T0, r);
+        if (!gen_64(g))
+            e_mov32_rr(&g->e, R_T0, R_T0);
+    }
+    if (!gen_64(g) && in->d.operand_width == 16)
+        e_bytes(&g->e, "\x45\x0f\xb7\xd2", 4); /* movzx r10d, r10w */
+}
+
+static void flow_call_ind(struct gen *g)
+{
+    uint64_t next = gen_next_rip(g);
+
+    load_target(g);
+    e_store_gs(&g->e, JV_TMP2, R_T0);
+    push_return(g, next);
+    e_load_gs(&g->e, R_T0, JV_TMP2);
+    if (g->key & KEY_STEP) {
+        jump_indirect(g);
+        return;
+    }
+    e_call_gs(&g->e, JV_GLUE + 8 * (GLUE_JMP + g->mode));
+    landing(g, next);
+}
+
+static void flow_ret(struct gen *g)
+{
+    unsigned n = op_bytes(g);
+    int32_t extra = 0;
+
+    if (g->in->op[0].type == ZYDIS_OPERAND_TYPE_IMMEDIATE)
+        extra = (int32_t)(g->in->op[0].imm.value.u & UINT16_MAX);
+    gen_stack_check(g, 0, n, false);
+    e_op_mem(&g->e, 0x8b, n == 8, R_T0, R_T0, R_NONE, 1, 0);
+    gen_stack_adjust(g, (int32_t)n + extra);
+    if (g->key & KEY_STEP) {
+        jump_indirect(g);
+        return;
+    }
+    e_u8(&g->e, 0xc3);
+}
+
+void gen_flow(struct gen *g)
+{
+    switch (g->in->class) {
+    case IC_JCC: flow_jcc(g); break;
+    case IC_LOOP: flow_loop(g); break;
+    case IC_JMP: gen_jump(g, branch_target(g)); break;
+    case IC_JMP_IND:
+        load_target(g);
+        jump_indirect(g);
+        break;
+    case IC_CALL: flow_call(g); break;
+    case IC_CALL_IND: flow_call_ind(g); break;
+    case IC_RET: flow_ret(g); break;
+    default: break;
+    }
+}

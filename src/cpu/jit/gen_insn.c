@@ -1,0 +1,516 @@
+#include "cpu/jit/gen.h"
+
+/*
+ * Instructions that run as themselves: the same opcode with other register
+ * numbers, memory operands at [r10].
+ */
+
+bool gen_is_spilled(unsigned r)
+{
+    return r >= X86_R9 && r <= X86_R11;
+}
+
+unsigned gen_host_reg(unsigned r)
+{
+    return r == X86_RSP ? (unsigned)R_GSP : r;
+}
+
+void gen_load_reg(struct gen *g, unsigned host, unsigned r)
+{
+    if (gen_is_spilled(r))
+        e_load_gs(&g->e, host, JV_GPR + 8 * r);
+    else if (gen_host_reg(r) != host)
+        e_mov_rr(&g->e, host, gen_host_reg(r));
+}
+
+void gen_store_reg(struct gen *g, unsigned r, unsigned host)
+{
+    if (gen_is_spilled(r))
+        e_store_gs(&g->e, JV_GPR + 8 * r, host);
+    else if (gen_host_reg(r) != host)
+        e_mov_rr(&g->e, gen_host_reg(r), host);
+}
+
+/* One register operand on its way through an instruction. */
+struct slot {
+    bool used, spilled, high, read, write;
+    unsigned guest;
+    unsigned host;
+};
+
+struct form {
+    struct slot reg, vvvv, rm;
+    enum gen_rm rm_kind;
+    unsigned rm_raw;  /* register number when rm is no general register */
+    unsigned reg_raw;
+    uint32_t gs_off;
+};
+
+static void slot_from(struct slot *s, const struct gen *g,
+                      const ZydisDecodedOperand *op)
+{
+    if (!gen_op_is_gpr(op))
+        return;
+    s->used = true;
+    s->guest = insn_gpr(op->reg.value, &s->high);
+    s->host = gen_host_reg(s->guest);
+    s->spilled = gen_is_spilled(s->guest);
+    s->write = op->actions & ZYDIS_OPERAND_ACTION_MASK_WRITE;
+    s->read = op->actions != ZYDIS_OPERAND_ACTION_WRITE || op->size < 32 ||
+              g->in->d.mnemonic == ZYDIS_MNEMONIC_BSF ||
+              g->in->d.mnemonic == ZYDIS_MNEMONIC_BSR;
+}
+
+/* rorx r11d, eax, 8 leaves AH in r11b; without BMI2 by two exchanges. */
+static void load_high(struct gen *g, unsigned host, unsigned guest)
+{
+    uint8_t x = (uint8_t)(0xc0 | (guest + 4) << 3 | guest);
+
+    e_u8(&g->e, 0x86); /* xchg xl, xh */
+    e_u8(&g->e, x);
+    e_op_rr(&g->e, 0x89, 0, guest, host);
+    e_u8(&g->e, 0x86);
+    e_u8(&g->e, x);
+}
+
+static void store_high(struct gen *g, unsigned host, unsigned guest)
+{
+    uint8_t x = (uint8_t)(0xc0 | (guest + 4) << 3 | guest);
+
+    e_u8(&g->e, 0x86);
+    e_u8(&g->e, x);
+    e_rex(&g->e, 0, host, 0, guest, false); /* mov xl, hostb */
+    e_u8(&g->e, 0x88);
+    e_u8(&g->e, 0xc0 | (host & 7) << 3 | guest);
+    e_u8(&g->e, 0x86);
+    e_u8(&g->e, x);
+}
+
+static void slot_load(struct gen *g, struct slot *s, unsigned tmp)
+{
+    s->host = tmp;
+    if (s->high)
+        load_high(g, tmp, s->guest);
+    else if (s->read)
+        e_load_gs(&g->e, tmp, JV_GPR + 8 * s->guest);
+}
+
+static void slot_store(struct gen *g, const struct slot *s)
+{
+    if (!s->write)
+        return;
+    if (s->high)
+        store_high(g, s->host, s->guest);
+    else if (s->spilled)
+        e_store_gs(&g->e, JV_GPR + 8 * s->guest, s->host);
+}
+
+static bool vector_ext(ZydisISAExt ext, ZydisMnemonic m)
+{
+    if (m == ZYDIS_MNEMONIC_POPCNT || m == ZYDIS_MNEMONIC_CRC32)
+        return false;
+    switch (ext) {
+    case ZYDIS_ISA_EXT_BASE: case ZYDIS_ISA_EXT_LONGMODE:
+    case ZYDIS_ISA_EXT_X87: case ZYDIS_ISA_EXT_BMI1:
+    case ZYDIS_ISA_EXT_LZCNT: case ZYDIS_ISA_EXT_MOVBE:
+    case ZYDIS_ISA_EXT_ADOX_ADCX: case ZYDIS_ISA_EXT_RDRAND:
+    case ZYDIS_ISA_EXT_RDSEED: return false;
+    default: return true;
+    }
+}
+
+static bool mandatory(const ZydisDecodedInstruction *d, uint8_t prefix)
+{
+    for (unsigned i = 0; i < d->raw.prefix_count; i++)
+        if (d->raw.prefixes[i].value == prefix &&
+            d->raw.prefixes[i].type == ZYDIS_PREFIX_TYPE_MANDATORY)
+            return true;
+    return false;
+}
+
+static void emit_prefixes(struct gen *g, const struct form *f)
+{
+    const ZydisDecodedInstruction *d = &g->in->d;
+
+    if (d->attributes & ZYDIS_ATTRIB_HAS_LOCK)
+        e_u8(&g->e, 0xf0);
+    if (mandatory(d, 0x66) || (d->operand_width == 16 &&
+                               !vector_ext(d->meta.isa_ext, d->mnemonic)))
+        e_u8(&g->e, 0x66);
+    if (mandatory(d, 0xf2))
+        e_u8(&g->e, 0xf2);
+    if (mandatory(d, 0xf3))
+        e_u8(&g->e, 0xf3);
+    if (f->rm_kind == RM_GS)
+        e_u8(&g->e, 0x65);
+}
+
+static void emit_map(struct gen *g)
+{
+    switch (g->in->d.opcode_map) {
+    case ZYDIS_OPCODE_MAP_0F: e_u8(&g->e, 0x0f); break;
+    case ZYDIS_OPCODE_MAP_0F38: e_u8(&g->e, 0x0f); e_u8(&g->e, 0x38); break;
+    case ZYDIS_OPCODE_MAP_0F3A: e_u8(&g->e, 0x0f); e_u8(&g->e, 0x3a); break;
+    default: break;
+    }
+}
+
+static unsigned rm_number(const struct form *f)
+{
+    switch (f->rm_kind) {
+    case RM_MEM: return R_T0;
+    case RM_REG: return f->rm.used ? f->rm.host : f->rm_raw;
+    default: return 0;
+    }
+}
+
+static void emit_modrm(struct gen *g, const struct form *f, unsigned reg)
+{
+    switch (f->rm_kind) {
+    case RM_MEM: e_mem(&g->e, reg, R_T0, R_NONE, 1, 0); break;
+    case RM_GS: e_gs_operand(&g->e, reg, f->gs_off); break;
+    default:
+        e_u8(&g->e, 0xc0 | (reg & 7) << 3 | (rm_number(f) & 7));
+        break;
+    }
+}
+
+static void emit_imm(struct gen *g)
+{
+    const ZydisDecodedInstruction *d = &g->in->d;
+
+    if (d->raw.imm[0].offset)
+        e_bytes(&g->e, g->in->bytes + d->raw.imm[0].offset,
+                (size_t)(d->length - d->raw.imm[0].offset));
+    else if (d->encoding == ZYDIS_INSTRUCTION_ENCODING_VEX &&
+             d->opcode_map == ZYDIS_OPCODE_MAP_0F3A)
+        e_u8(&g->e, g->in->bytes[d->length - 1]); /* register in imm8 */
+}
+
+/* Does a byte register without REX mean SPL..DIL here? */
+static bool needs_rex(const struct gen *g, const struct form *f)
+{
+    const struct insn *in = g->in;
+
+    return (f->reg.used && in->reg->size == 8 && !f->reg.high &&
+            f->reg.host >= 4) ||
+           (f->rm.used && in->rm->size == 8 && !f->rm.high &&
+            f->rm.host >= 4 && f->rm_kind == RM_REG);
+}
+
+static void emit_legacy(struct gen *g, const struct form *f, unsigned opcode,
+                        unsigned reg)
+{
+    const ZydisDecodedInstruction *d = &g->in->d;
+    unsigned w = gen_64(g) && d->raw.rex.W;
+
+    emit_prefixes(g, f);
+    e_rex(&g->e, w, reg, 0, rm_number(f), needs_rex(g, f));
+    emit_map(g);
+    e_u8(&g->e, opcode);
+    emit_modrm(g, f, reg);
+    emit_imm(g);
+}
+
+/* The register is in the opcode's low bits: mov r, imm; bswap. */
+static void emit_opcode_reg(struct gen *g, const struct form *f)
+{
+    const ZydisDecodedInstruction *d = &g->in->d;
+    unsigned w = gen_64(g) && d->raw.rex.W;
+
+    emit_prefixes(g, f);
+    e_rex(&g->e, w, 0, 0, f->reg.host, needs_rex(g, f));
+    emit_map(g);
+    e_u8(&g->e, (d->opcode & ~7u) | (f->reg.host & 7));
+    emit_imm(g);
+}
+
+static void emit_vex(struct gen *g, const struct form *f, unsigned reg)
+{
+    const ZydisDecodedInstruction *d = &g->in->d;
+    unsigned vvvv = f->vvvv.used ? f->vvvv.host : 15u - d->raw.vex.vvvv;
+    unsigned rm = rm_number(f);
+
+    if (!gen_64(g) && !f->vvvv.used)
+        vvvv &= 7;
+    if (f->rm_kind == RM_GS)
+        e_u8(&g->e, 0x65);
+    e_u8(&g->e, 0xc4);
+    e_u8(&g->e, (~reg >> 3 & 1) << 7 | 1u << 6 | (~rm >> 3 & 1) << 5 |
+                    d->raw.vex.m_mmmm);
+    e_u8(&g->e, (unsigned)d->raw.vex.W << 7 | (~vvvv & 15) << 3 |
+                    (unsigned)d->raw.vex.L << 2 | d->raw.vex.pp);
+    e_u8(&g->e, d->opcode);
+    emit_modrm(g, f, reg);
+    emit_imm(g);
+}
+
+static unsigned raw_reg(const struct gen *g)
+{
+    const ZydisDecodedInstruction *d = &g->in->d;
+
+    if (d->encoding == ZYDIS_INSTRUCTION_ENCODING_VEX)
+        return d->raw.modrm.reg | (d->raw.vex.R ? 0u : 8u);
+    return d->raw.modrm.reg | (gen_64(g) && d->raw.rex.R ? 8u : 0u);
+}
+
+static unsigned raw_rm(const struct gen *g)
+{
+    const ZydisDecodedInstruction *d = &g->in->d;
+
+    if (d->encoding == ZYDIS_INSTRUCTION_ENCODING_VEX)
+        return d->raw.modrm.rm | (d->raw.vex.B ? 0u : 8u);
+    return d->raw.modrm.rm | (gen_64(g) && d->raw.rex.B ? 8u : 0u);
+}
+
+static void emit_form(struct gen *g, const struct form *f)
+{
+    const ZydisDecodedInstruction *d = &g->in->d;
+    unsigned reg = f->reg.used ? f->reg.host : f->reg_raw;
+    unsigned op = d->opcode;
+
+    if (d->encoding == ZYDIS_INSTRUCTION_ENCODING_VEX) {
+        emit_vex(g, f, reg);
+        return;
+    }
+    if (d->attributes & ZYDIS_ATTRIB_HAS_MODRM) {
+        if (d->opcode_map == ZYDIS_OPCODE_MAP_DEFAULT && op == 0x82)
+            op = 0x80; /* an alias that 64-bit mode lacks */
+        emit_legacy(g, f, op, reg);
+        return;
+    }
+    if (d->opcode_map == ZYDIS_OPCODE_MAP_DEFAULT && op >= 0xa0 &&
+        op <= 0xa3) { /* moffs */
+        static const uint8_t mov[] = {0x8a, 0x8b, 0x88, 0x89};
+
+        emit_prefixes(g, f);
+        e_rex(&g->e, gen_64(g) && d->raw.rex.W, 0, 0, R_T0, false);
+        e_u8(&g->e, mov[op - 0xa0]);
+        e_mem(&g->e, 0, R_T0, R_NONE, 1, 0);
+        return;
+    }
+    if (d->opcode_map == ZYDIS_OPCODE_MAP_DEFAULT && op >= 0x40 &&
+        op <= 0x4f) { /* INC, DEC of 16- and 32-bit modes */
+        emit_prefixes(g, f);
+        e_rex(&g->e, 0, 0, 0, f->reg.host, false);
+        e_u8(&g->e, 0xff);
+        e_u8(&g->e, 0xc0 | (op >> 3 & 1) << 3 | (f->reg.host & 7));
+        return;
+    }
+    if (d->opcode_map == ZYDIS_OPCODE_MAP_DEFAULT && op >= 0x91 &&
+        op <= 0x97) { /* xchg rAX, reg */
+        emit_prefixes(g, f);
+        e_rex(&g->e, gen_64(g) && d->raw.rex.W, R_AX, 0, f->reg.host, false);
+        e_u8(&g->e, 0x87);
+        e_u8(&g->e, 0xc0 | (f->reg.host & 7));
+        return;
+    }
+    if (f->reg.used) {
+        emit_opcode_reg(g, f);
+        return;
+    }
+    emit_prefixes(g, f);
+    e_rex(&g->e, gen_64(g) && d->raw.rex.W, 0, 0, 0, false);
+    emit_map(g);
+    e_u8(&g->e, op);
+    emit_imm(g);
+}
+
+/* Would the encoding need a REX prefix, which AH..BH exclude? */
+static bool high_conflict(const struct form *f)
+{
+    return f->rm_kind == RM_MEM || (f->reg.used && f->reg.host >= 8) ||
+           (f->rm.used && f->rm.host >= 8) || f->reg.spilled || f->rm.spilled;
+}
+
+static bool rm_by_slot(const struct gen *g, const struct form *f)
+{
+    return f->rm.spilled && !f->rm.high &&
+           g->in->rm->actions == ZYDIS_OPERAND_ACTION_READ &&
+           g->in->d.mnemonic != ZYDIS_MNEMONIC_BT;
+}
+
+/* Give every operand that has no host register of its own a scratch one. */
+static void load_slots(struct gen *g, struct form *f)
+{
+    bool high = (f->reg.high || f->rm.high) && high_conflict(f);
+    unsigned tmp[2] = {R_T1, R_T0};
+    unsigned n = 0, max = f->rm_kind == RM_MEM ? 1 : 2;
+    struct slot *all[] = {&f->reg, &f->vvvv, &f->rm};
+
+    if (rm_by_slot(g, f)) {
+        f->rm_kind = RM_GS;
+        f->gs_off = JV_GPR + 8 * f->rm.guest;
+        f->rm.used = f->rm.spilled = false;
+    }
+    for (unsigned i = 0; i < 3; i++) {
+        struct slot *s = all[i];
+
+        if (s->high && !high) {
+            s->host = s->guest + 4; /* AH..BH as they are */
+            continue;
+        }
+        if (!s->used || (!s->spilled && !s->high))
+            continue;
+        if (n == max && f->vvvv.used && s == &f->vvvv && f->reg.spilled &&
+            !f->reg.read) {
+            /* the destination's scratch may hold a source before */
+            slot_load(g, s, f->reg.host);
+            continue;
+        }
+        if (n == max) {
+            g->failed = true;
+            return;
+        }
+        slot_load(g, s, tmp[n++]);
+    }
+    if (!high) /* keep slot_store from treating them as scratch */
+        f->reg.high = f->rm.high = false;
+}
+
+static bool writes_two(const struct gen *g)
+{
+    return g->in->d.mnemonic == ZYDIS_MNEMONIC_MULX;
+}
+
+static void emit_with_slots(struct gen *g, struct form *f)
+{
+    if (f->rm_kind == RM_MEM && writes_two(g) && f->reg.spilled &&
+        f->vvvv.spilled) { /* mulx: the address register is free afterwards */
+        f->reg.host = R_T1;
+        f->vvvv.host = R_T0;
+    } else {
+        load_slots(g, f);
+    }
+    emit_form(g, f);
+}
+
+static void store_slots(struct gen *g, const struct form *f)
+{
+    /* The first destination last: on equal registers it wins (MULX). */
+    slot_store(g, &f->rm);
+    slot_store(g, &f->vvvv);
+    slot_store(g, &f->reg);
+}
+
+static void form_init(struct gen *g, struct form *f)
+{
+    memset(f, 0, sizeof(*f));
+    slot_from(&f->reg, g, g->in->reg);
+    slot_from(&f->vvvv, g, g->in->vvvv);
+    f->reg_raw = raw_reg(g);
+    f->rm_raw = raw_rm(g);
+    if (g->in->mem) {
+        f->rm_kind = RM_MEM;
+    } else {
+        f->rm_kind = RM_REG;
+        slot_from(&f->rm, g, g->in->rm);
+    }
+}
+
+void gen_plain(struct gen *g)
+{
+    struct form f;
+
+    form_init(g, &f);
+    if (g->in->mem) {
+        gen_address(g, g->in->rm);
+        gen_check(g, gen_segment(g, g->in->rm), g->in->rm->size / 8u,
+                  g->in->mem_write);
+    }
+    emit_with_slots(g, &f);
+    if (g->in->class == IC_FSTENV) /* FIP, FOP, FDP: of the host, not his */
+        for (int32_t off = 12; off <= 24; off += 4) {
+            if (g->in->d.operand_width == 16)
+                break;
+            e_u8(&g->e, 0x41); /* mov dword [r10 + off], 0 or 0xffff0000 */
+            e_u8(&g->e, 0xc7);
+            e_mem(&g->e, 0, R_T0, R_NONE, 1, off);
+            e_u32(&g->e, off == 24 ? 0xffff0000u : 0);
+        }
+    if (g->in->mem_write)
+        gen_store_done(g);
+    store_slots(g, &f);
+}
+
+/*
+ * BT and kin with a register index: the bit string may reach far from the
+ * operand's address. The address is adjusted by the index in whole operands,
+ * the rest stays in r11.
+ */
+void gen_bt_mem(struct gen *g)
+{
+    const struct insn *in = g->in;
+    unsigned bits = in->rm->size, log = bits == 64 ? 6 : bits == 32 ? 5 : 4;
+    struct slot s = {0};
+    uint32_t live = in->flags_live;
+    struct insn copy = *in;
+
+    gen_address(g, in->rm);
+    slot_from(&s, g, in->reg);
+    gen_save_flags(g);
+    /* The index may be in rax, which the flags have taken. */
+    if (s.guest == X86_RAX)
+        e_load_gs(&g->e, R_T1, JV_RAX_SAVE);
+    else
+        gen_load_reg(g, R_T1, s.guest);
+    if (bits == 16) /* movsx r11, r11w */
+        e_bytes(&g->e, "\x4d\x0f\xbf\xdb", 4);
+    else if (bits == 32) /* movsxd r11, r11d */
+        e_bytes(&g->e, "\x4d\x63\xdb", 3);
+    e_rex(&g->e, 1, 0, 0, R_T1, false); /* sar r11, log */
+    e_u8(&g->e, 0xc1);
+    e_u8(&g->e, 0xf8 | (R_T1 & 7));
+    e_u8(&g->e, log);
+    e_lea(&g->e, in->d.address_width == 64, R_T0, R_T0, R_T1, bits / 8, 0);
+    if (in->d.address_width == 16)
+        e_bytes(&g->e, "\x45\x0f\xb7\xd2", 4);
+    gen_restore_flags(g);
+    copy.flags_live = X86_FLAGS_ARITH;
+    g->in = &copy;
+    gen_check(g, gen_segment(g, in->rm), bits / 8, in->mem_write);
+    g->in = in;
+    (void)live;
+    /* r11 = index mod bits, flag-free */
+    gen_load_reg(g, R_T1, s.guest);
+    gen_save_flags(g);
+    e_alu_imm(&g->e, 4, 0, R_T1, (int32_t)bits - 1);
+    gen_restore_flags(g);
+    if (in->d.attributes & ZYDIS_ATTRIB_HAS_LOCK)
+        e_u8(&g->e, 0xf0);
+    if (bits == 16)
+        e_u8(&g->e, 0x66);
+    e_rex(&g->e, bits == 64, R_T1, 0, R_T0, false);
+    e_u8(&g->e, 0x0f);
+    e_u8(&g->e, in->d.opcode);
+    e_mem(&g->e, R_T1, R_T0, R_NONE, 1, 0);
+    if (in->mem_write)
+        gen_store_done(g);
+}
+
+void gen_lea(struct gen *g)
+{
+    const struct insn *in = g->in;
+    struct slot s = {0};
+    unsigned width = in->d.operand_width;
+
+    slot_from(&s, g, in->reg);
+    gen_address(g, in->rm);
+    if (width == 16) { /* keep the upper bits */
+        if (s.spilled) {
+            e_u8(&g->e, 0x65); /* mov word gs:[slot], r10w */
+            e_bytes(&g->e, "\x66\x44\x89", 3);
+            e_gs_operand(&g->e, R_T0, JV_GPR + 8 * s.guest);
+        } else {
+            e_u8(&g->e, 0x66);
+            e_op_rr(&g->e, 0x89, 0, R_T0, s.host);
+        }
+        return;
+    }
+    if (width == 32)
+        e_mov32_rr(&g->e, s.spilled ? R_T0 : s.host, R_T0);
+    else if (!s.spilled)
+        e_mov_rr(&g->e, s.host, R_T0);
+    if (s.spilled)
+        e_store_gs(&g->e, JV_GPR + 8 * s.guest, R_T0);
+}

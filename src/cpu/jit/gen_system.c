@@ -1,0 +1,265 @@
+#include "cpu/jit/gen.h"
+#include "cpu/jit/h_sys.h"
+
+/*
+ * Stack instructions, flags that live in memory, and whatever is done by a
+ * helper.
+ */
+
+static unsigned push_size(const struct gen *g)
+{
+    return gen_64(g) ? 8 : g->in->d.operand_width / 8u;
+}
+
+/* r11 to the stack */
+static void push_r11(struct gen *g)
+{
+    unsigned n = push_size(g);
+
+    e_store_gs(&g->e, JV_TMP, R_T1);
+    gen_stack_check(g, -(int32_t)n, n, true);
+    e_load_gs(&g->e, R_T1, JV_TMP);
+    e_op_mem(&g->e, 0x89, n == 8, R_T1, R_T0, R_NONE, 1, 0);
+    gen_store_done(g);
+    gen_stack_adjust(g, -(int32_t)n);
+}
+
+static void gen_push(struct gen *g)
+{
+    const struct insn *in = g->in;
+    unsigned n = push_size(g);
+    bool high;
+
+    if (in->mem) {
+        gen_address(g, in->rm);
+        gen_check(g, gen_segment(g, in->rm), n, false);
+        e_op_mem(&g->e, 0x8b, n == 8, R_T1, R_T0, R_NONE, 1, 0);
+        push_r11(g);
+        return;
+    }
+    gen_stack_check(g, -(int32_t)n, n, true);
+    if (in->op[0].type == ZYDIS_OPERAND_TYPE_IMMEDIATE) {
+        e_op_mem(&g->e, 0xc7, n == 8, 0, R_T0, R_NONE, 1, 0);
+        e_u32(&g->e, (uint32_t)in->op[0].imm.value.s);
+    } else {
+        unsigned r = insn_gpr(in->op[0].reg.value, &high);
+        unsigned host = gen_host_reg(r);
+
+        if (gen_is_spilled(r)) {
+            gen_load_reg(g, R_T1, r);
+            host = R_T1;
+        }
+        e_op_mem(&g->e, 0x89, n == 8, host, R_T0, R_NONE, 1, 0);
+    }
+    gen_store_done(g);
+    gen_stack_adjust(g, -(int32_t)n);
+}
+
+static void gen_pop(struct gen *g)
+{
+    const struct insn *in = g->in;
+    unsigned n = push_size(g);
+    bool high;
+    unsigned r;
+
+    gen_stack_check(g, 0, n, false);
+    if (in->mem) {
+        e_op_mem(&g->e, 0x8b, n == 8, R_T1, R_T0, R_NONE, 1, 0);
+        e_store_gs(&g->e, JV_TMP, R_T1);
+        /* The address is computed with RSP already raised (SDM, POP), but a
+         * fault must leave RSP alone. */
+        gen_stack_adjust(g, (int32_t)n);
+        gen_address(g, in->rm);
+        gen_stack_adjust(g, -(int32_t)n);
+        gen_check(g, gen_segment(g, in->rm), n, true);
+        e_load_gs(&g->e, R_T1, JV_TMP);
+        e_op_mem(&g->e, 0x89, n == 8, R_T1, R_T0, R_NONE, 1, 0);
+        gen_store_done(g);
+        gen_stack_adjust(g, (int32_t)n);
+        return;
+    }
+    r = insn_gpr(in->op[0].reg.value, &high);
+    if (gen_is_spilled(r)) {
+        e_op_mem(&g->e, 0x8b, n == 8, R_T1, R_T0, R_NONE, 1, 0);
+        gen_stack_adjust(g, (int32_t)n);
+        gen_store_reg(g, r, R_T1);
+    } else if (r == X86_RSP) {
+        e_op_mem(&g->e, 0x8b, n == 8, R_GSP, R_T0, R_NONE, 1, 0);
+    } else {
+        e_op_mem(&g->e, 0x8b, n == 8, gen_host_reg(r), R_T0, R_NONE, 1, 0);
+        gen_stack_adjust(g, (int32_t)n);
+    }
+}
+
+static void gen_leave(struct gen *g)
+{
+    unsigned n = push_size(g);
+
+    e_lea(&g->e, gen_64(g), R_T0, R_BP, R_NONE, 1, 0);
+    gen_check(g, X86_SS, n, false);
+    e_lea(&g->e, gen_64(g), R_GSP, R_BP, R_NONE, 1, (int32_t)n);
+    e_op_mem(&g->e, 0x8b, n == 8, R_BP, R_T0, R_NONE, 1, 0);
+}
+
+/* r10 += dword gs:[off], without touching flags */
+static void add_word(struct gen *g, uint32_t off, int32_t bias)
+{
+    e_load32_gs(&g->e, R_T1, off);
+    e_lea(&g->e, 1, R_T0, R_T0, R_T1, 1, bias);
+}
+
+static void gen_pushf(struct gen *g)
+{
+    e_u8(&g->e, 0x9c); /* pushfq */
+    e_u8(&g->e, 0x41); /* pop r10 */
+    e_u8(&g->e, 0x5a);
+    /* The host's system flags are IF and bit 1, always. */
+    add_word(g, JV_IF, -0x200);
+    add_word(g, JV_DF, 0);
+    add_word(g, JV_AC, 0);
+    add_word(g, JV_FLAGS_OTHER, 0);
+    e_mov_rr(&g->e, R_T1, R_T0);
+    push_r11(g);
+}
+
+/* STI: interrupts are taken after the next instruction at the earliest. */
+static void gen_sti(struct gen *g)
+{
+    e_store32_gs_imm(&g->e, JV_IF, X86_FLAGS_IF);
+    /* A waiting interrupt shows up at the next pending test. */
+    e_load32_gs(&g->e, R_T0, JV_IRQ_WAIT);
+    e_u8(&g->e, 0x65); /* mov byte gs:[pending + 1], r10b */
+    e_rex(&g->e, 0, R_T0, 0, 0, true);
+    e_u8(&g->e, 0x88);
+    e_gs_operand(&g->e, R_T0, JV_PENDING + 1);
+}
+
+static void gen_ac(struct gen *g)
+{
+    e_store32_gs_imm(&g->e, JV_AC,
+                     g->in->class == IC_STAC ? X86_FLAGS_AC : 0);
+    gen_helper(g, h_ac_changed, 0, gen_next_rip(g));
+}
+
+static void gen_rdtsc(struct gen *g)
+{
+    e_u8(&g->e, 0x0f);
+    e_u8(&g->e, 0x31);
+    /* rorx rdx, rdx, 32; rax += rdx + offset, flags untouched */
+    e_bytes(&g->e, "\xc4\xe3\xfb\xf0\xd2\x20", 6);
+    e_lea(&g->e, 1, R_AX, R_AX, R_DX, 1, 0);
+    e_load_gs(&g->e, R_T0, JV_TSC_OFFSET);
+    e_lea(&g->e, 1, R_AX, R_AX, R_T0, 1, 0);
+    e_bytes(&g->e, "\xc4\xe3\xfb\xf0\xd0\x20", 6); /* rorx rdx, rax, 32 */
+    e_mov32_rr(&g->e, R_DX, R_DX);
+    e_mov32_rr(&g->e, R_AX, R_AX);
+}
+
+static void gen_rdbase(struct gen *g)
+{
+    bool high;
+    unsigned r = insn_gpr(g->in->op[0].reg.value, &high);
+    bool fs = g->in->d.mnemonic == ZYDIS_MNEMONIC_RDFSBASE;
+
+    e_op_gs(&g->e, 0x8b, g->in->d.operand_width == 64, R_T0,
+            fs ? JV_FSBASE : JV_GSBASE);
+    gen_store_reg(g, r, R_T0);
+}
+
+static void gen_wrbase(struct gen *g)
+{
+    bool high;
+    unsigned r = insn_gpr(g->in->op[0].reg.value, &high);
+    uint64_t arg = g->in->d.mnemonic == ZYDIS_MNEMONIC_WRFSBASE ? X86_FS
+                                                                : X86_GS;
+
+    gen_load_reg(g, R_T0, r);
+    if (g->in->d.operand_width == 32)
+        e_mov32_rr(&g->e, R_T0, R_T0);
+    e_store_gs(&g->e, JV_TMP, R_T0);
+    gen_helper(g, h_wrbase, arg, g->in->rip);
+}
+
+static unsigned width_code(unsigned bits)
+{
+    return bits == 64 ? 3 : bits == 32 ? 2 : bits == 16 ? 1 : 0;
+}
+
+static void gen_string(struct gen *g)
+{
+    const struct insn *in = g->in;
+    uint64_t arg = H_STRING_OP(in->d.opcode >> 1 & 7) |
+                   H_STRING_SIZE(in->d.opcode & 1
+                                     ? width_code(in->d.operand_width)
+                                     : 0) |
+                   H_STRING_ADDR(width_code(in->d.address_width));
+    int seg = X86_DS;
+
+    if (in->d.attributes & (ZYDIS_ATTRIB_HAS_REP | ZYDIS_ATTRIB_HAS_REPE))
+        arg |= H_STRING_REP;
+    if (in->d.attributes & ZYDIS_ATTRIB_HAS_REPNE)
+        arg |= H_STRING_REPNE;
+    for (unsigned i = 0; i < in->d.operand_count; i++)
+        if (in->op[i].type == ZYDIS_OPERAND_TYPE_MEMORY &&
+            in->op[i].mem.segment != ZYDIS_REGISTER_ES)
+            seg = gen_segment(g, &in->op[i]);
+    arg |= H_STRING_SEG((uint64_t)seg) | H_STRING_LENGTH(in->d.length);
+    gen_helper(g, h_string, arg, in->rip);
+}
+
+static h_fn *helper_of(ZydisMnemonic m)
+{
+    switch (m) {
+    case ZYDIS_MNEMONIC_RDMSR: return h_rdmsr;
+    case ZYDIS_MNEMONIC_WRMSR: return h_wrmsr;
+    case ZYDIS_MNEMONIC_CPUID: return h_cpuid;
+    case ZYDIS_MNEMONIC_SYSCALL: return h_syscall;
+    case ZYDIS_MNEMONIC_SYSRET: return h_sysret;
+    case ZYDIS_MNEMONIC_IRET: 
+    case ZYDIS_MNEMONIC_IRETD:
+    case ZYDIS_MNEMONIC_IRETQ: return h_iret;
+    case ZYDIS_MNEMONIC_SWAPGS: return h_swapgs;
+    case ZYDIS_MNEMONIC_HLT: return h_hlt;
+    case ZYDIS_MNEMONIC_POPF:
+    case ZYDIS_MNEMONIC_POPFD:
+    case ZYDIS_MNEMONIC_POPFQ: return h_popf;
+    default: return h_rare;
+    }
+}
+
+static void gen_by_helper(struct gen *g)
+{
+    uint64_t arg = g->in->d.length |
+                   (uint64_t)g->in->d.operand_width << 8;
+    h_fn *fn = helper_of(g->in->d.mnemonic);
+
+    if (g->in->class == IC_RARE || g->in->class == IC_UD)
+        fn = h_rare;
+    gen_helper(g, fn, arg, g->in->rip);
+}
+
+void gen_system(struct gen *g)
+{
+    switch (g->in->class) {
+    case IC_PUSH: gen_push(g); break;
+    case IC_POP: gen_pop(g); break;
+    case IC_LEAVE: gen_leave(g); break;
+    case IC_PUSHF: gen_pushf(g); break;
+    case IC_CLI: e_store32_gs_imm(&g->e, JV_IF, 0); break;
+    case IC_STI: gen_sti(g); break;
+    case IC_CLD: e_store32_gs_imm(&g->e, JV_DF, 0); break;
+    case IC_STD: e_store32_gs_imm(&g->e, JV_DF, X86_FLAGS_DF); break;
+    case IC_STAC:
+    case IC_CLAC: gen_ac(g); break;
+    case IC_RDTSC: gen_rdtsc(g); break;
+    case IC_STRING: gen_string(g); break;
+    case IC_FSGSBASE:
+        if (g->in->d.mnemonic == ZYDIS_MNEMONIC_RDFSBASE ||
+            g->in->d.mnemonic == ZYDIS_MNEMONIC_RDGSBASE)
+            gen_rdbase(g);
+        else
+            gen_wrbase(g);
+        break;
+    default: gen_by_helper(g); break;
+    }
+}

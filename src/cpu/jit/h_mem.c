@@ -1,0 +1,410 @@
+#include "cpu/jit/jit.h"
+
+/*
+ * Memory accesses that the inline TLB could not serve: refills, page-crossing
+ * operands, MMIO, ROM, and stores to pages that hold translated code.
+ */
+
+static uint64_t c_mmio_read(void *v, uint64_t gpa, uint64_t size, uint64_t d)
+{
+    (void)d;
+    return vcpu_mmio_read(v, gpa, (unsigned)size);
+}
+
+static uint64_t c_mmio_write(void *v, uint64_t gpa, uint64_t size, uint64_t d)
+{
+    vcpu_mmio_write(v, gpa, (unsigned)size, d);
+    return 0;
+}
+
+uint64_t h_call_c(struct jit_vcpu *jv,
+                  uint64_t (*fn)(void *, uint64_t, uint64_t, uint64_t),
+                  void *a, uint64_t b, uint64_t c, uint64_t d)
+{
+    uint64_t r;
+
+    if (!jv->vec_live)
+        return fn(a, b, c, d);
+    jv->vec_live = 0;
+    r = jit_call_c(fn, a, b, c, d);
+    jv->vec_live = 1;
+    return r;
+}
+
+uint64_t h_mmio_read(struct jit_vcpu *jv, gpa_t gpa, unsigned size)
+{
+    return h_call_c(jv, c_mmio_read, jv->v, gpa, size, 0);
+}
+
+void h_mmio_write(struct jit_vcpu *jv, gpa_t gpa, unsigned size, uint64_t val)
+{
+    (void)h_call_c(jv, c_mmio_write, jv->v, gpa, size, val);
+}
+
+static void copy(void *dst, const void *src, unsigned len)
+{
+    uint8_t *d = dst;
+    const uint8_t *s = src;
+
+    for (unsigned i = 0; i < len; i++)
+        d[i] = s[i];
+}
+
+/* The widest access that a device sees: 8 bytes, not more than is left. */
+static unsigned piece(unsigned left)
+{
+    return left >= 8 ? 8 : left >= 4 ? 4 : left >= 2 ? 2 : 1;
+}
+
+static void mmio_in(struct jit_vcpu *jv, gpa_t gpa, uint8_t *dst, unsigned len)
+{
+    while (len) {
+        unsigned n = piece(len);
+        uint64_t v = h_mmio_read(jv, gpa, n);
+
+        copy(dst, &v, n);
+        gpa += n;
+        dst += n;
+        len -= n;
+    }
+}
+
+static void mmio_out(struct jit_vcpu *jv, gpa_t gpa, const uint8_t *src,
+                     unsigned len)
+{
+    while (len) {
+        unsigned n = piece(len);
+        uint64_t v = 0;
+
+        copy(&v, src, n);
+        h_mmio_write(jv, gpa, n, v);
+        gpa += n;
+        src += n;
+        len -= n;
+    }
+}
+
+/* Bytes to or from guest physical memory of one page, RAM or not. */
+static void phys_in(struct jit_vcpu *jv, gpa_t gpa, void *dst, unsigned len)
+{
+    const void *hva = gmem_hva(jv->eng->gmem, gpa, len);
+
+    if (hva)
+        copy(dst, hva, len);
+    else
+        mmio_in(jv, gpa, dst, len);
+}
+
+static void phys_out(struct jit_vcpu *jv, gpa_t gpa, const void *src,
+                     unsigned len)
+{
+    const struct gmem_bank *b = gmem_bank(jv->eng->gmem, gpa, len);
+
+    if (!b) {
+        mmio_out(jv, gpa, src, len);
+        return;
+    }
+    if (b->readonly)
+        return;
+    copy(b->hva + (gpa - b->start), src, len);
+    (void)h_invalidate(jv->eng, jv, gpa, len);
+}
+
+static bool has_code(struct jit_vcpu *jv, const void *hva)
+{
+    uint64_t n = (uint64_t)((const uint8_t *)hva - jv->eng->gmem->base) >>
+                 GPAGE_SHIFT;
+
+    return atomic_load(&jv->eng->pages[n].code);
+}
+
+static bool is_rom(struct jit_vcpu *jv, gpa_t gpa)
+{
+    const struct gmem_bank *b = gmem_bank(jv->eng->gmem, gpa, 1);
+
+    return b && b->readonly;
+}
+
+/* -- The slow path of translated code ------------------------------------- */
+
+/* The state as it was before the instruction at ret: RIP, RAX and flags. */
+static void recover(struct jit_vcpu *jv, uint32_t desc, uint64_t ret)
+{
+    const struct tb *tb = h_tb_at(jv->eng, ret);
+
+    if (tb)
+        jv->st.rip = tb->rip + (desc >> DESC_INSN_SHIFT);
+    if (desc & DESC_FLAGS_SAVED) {
+        uint64_t ax = jv->st.gpr[X86_RAX];
+
+        jv->arith = (ax >> 8 & 0xff) | (ax & 1 ? X86_FLAGS_OF : 0);
+        jv->st.gpr[X86_RAX] = jv->rax_save;
+    }
+}
+
+static struct h_slow_result slow_fault(struct jit_vcpu *jv, uint32_t desc,
+                                       uint64_t ret)
+{
+    recover(jv, desc, ret);
+    (void)h_fault(jv);
+    return (struct h_slow_result){0, 0};
+}
+
+static struct h_slow_result slow_bounce(struct jit_vcpu *jv, gva_t gva,
+                                        uint32_t desc, const gpa_t gpa[2])
+{
+    unsigned size = desc & DESC_SIZE_MASK;
+    unsigned first = (unsigned)(GPAGE_SIZE - (gva & GPAGE_MASK));
+    unsigned at = gva & 63;
+
+    if (first > size)
+        first = size;
+    if (desc & DESC_READ || !(desc & DESC_WRITE)) {
+        phys_in(jv, gpa[0], jv->bounce + at, first);
+        if (first < size)
+            phys_in(jv, gpa[1], jv->bounce + at + first, size - first);
+    }
+    jv->commit.gva = gva;
+    jv->commit.size = size;
+    jv->commit.bounced = 1;
+    jv->commit.in_bounce_at = (uint8_t)at;
+    jv->commit.gpa[0] = gpa[0];
+    jv->commit.gpa[1] = gpa[1];
+    return (struct h_slow_result){(uint64_t)(jv->bounce + at),
+                                  desc & DESC_WRITE ? 1 : 0};
+}
+
+/* The operand lies on two pages. */
+static struct h_slow_result slow_cross(struct jit_vcpu *jv, gva_t gva,
+                                       uint32_t desc, uint64_t ret)
+{
+    enum jit_mode mode = (enum jit_mode)(desc >> DESC_MODE_SHIFT & 3);
+    enum x86_access access = desc & DESC_WRITE ? X86_WRITE : X86_READ;
+    gva_t second = (gva & ~GPAGE_MASK) + GPAGE_SIZE;
+    struct x86_walk w[2];
+    gpa_t gpa[2];
+
+    if ((jv->key & KEY_SIZE_MASK) != 2)
+        second &= UINT32_MAX;
+    if (!h_translate(jv, gva, access, mode, &w[0]) &&
+        jv->cpu.fault.type != X86_EVENT_NONE)
+        return slow_fault(jv, desc, ret);
+    if (!h_translate(jv, second, access, mode, &w[1]) &&
+        jv->cpu.fault.type != X86_EVENT_NONE)
+        return slow_fault(jv, desc, ret);
+    gpa[0] = w[0].gpa;
+    gpa[1] = w[1].gpa;
+    return slow_bounce(jv, gva, desc, gpa);
+}
+
+static struct h_slow_result slow_noncanonical(struct jit_vcpu *jv,
+                                              uint32_t desc, uint64_t ret)
+{
+    jv->cpu.fault.type = X86_EVENT_EXCEPTION;
+    jv->cpu.fault.vector = desc & DESC_STACK ? X86_SS_FAULT : X86_GP;
+    jv->cpu.fault.has_error = 1;
+    jv->cpu.fault.length = 0;
+    jv->cpu.fault.error = 0;
+    return slow_fault(jv, desc, ret);
+}
+
+struct h_slow_result h_slow(struct jit_vcpu *jv, gva_t gva, uint32_t desc,
+                            uint64_t ret)
+{
+    unsigned size = desc & DESC_SIZE_MASK;
+    enum jit_mode mode = (enum jit_mode)(desc >> DESC_MODE_SHIFT & 3);
+    bool write = desc & DESC_WRITE;
+    struct x86_walk w;
+    uint8_t *hva;
+
+    if (!h_canonical(jv, gva) || !h_canonical(jv, gva + size - 1))
+        return slow_noncanonical(jv, desc, ret);
+    if ((gva & GPAGE_MASK) + size > GPAGE_SIZE)
+        return slow_cross(jv, gva, desc, ret);
+    hva = h_translate(jv, gva, write ? X86_WRITE : X86_READ, mode, &w);
+    if (!hva) {
+        gpa_t gpa[2] = {w.gpa, 0};
+
+        if (jv->cpu.fault.type != X86_EVENT_NONE)
+            return slow_fault(jv, desc, ret);
+        return slow_bounce(jv, gva, desc, gpa);
+    }
+    if (!write) {
+        h_tlb_insert(jv, gva, mode, false, hva);
+        return (struct h_slow_result){(uint64_t)hva, 0};
+    }
+    if (is_rom(jv, w.gpa)) {
+        gpa_t gpa[2] = {w.gpa, 0};
+
+        return slow_bounce(jv, gva, desc | DESC_READ, gpa);
+    }
+    if (!has_code(jv, hva)) {
+        h_tlb_insert(jv, gva, mode, true, hva);
+        h_tlb_insert(jv, gva, mode, false, hva);
+        if (!has_code(jv, hva))
+            return (struct h_slow_result){(uint64_t)hva, 0};
+    }
+    jv->commit.gva = gva;
+    jv->commit.size = size;
+    jv->commit.bounced = 0;
+    jv->commit.gpa[0] = w.gpa;
+    return (struct h_slow_result){(uint64_t)hva, 1};
+}
+
+/*
+ * The copy of a store has run. Returns 1 if blocks were dropped (perhaps this
+ * one): RIP is then behind the instruction.
+ */
+int h_commit(struct jit_vcpu *jv, uint32_t desc, uint64_t ret)
+{
+    struct jit_commit *c = &jv->commit;
+    unsigned first = (unsigned)(GPAGE_SIZE - (c->gva & GPAGE_MASK));
+    const struct tb *tb = h_tb_at(jv->eng, ret);
+    const struct tb_map *map;
+    unsigned at = desc >> DESC_INSN_SHIFT;
+
+    if (!c->bounced) {
+        (void)h_invalidate(jv->eng, jv, c->gpa[0], c->size);
+    } else {
+        const uint8_t *src = jv->bounce + c->in_bounce_at;
+
+        if (first > c->size)
+            first = c->size;
+        phys_out(jv, c->gpa[0], src, first);
+        if (first < c->size)
+            phys_out(jv, c->gpa[1], src + first, c->size - first);
+    }
+    if (!tb || jv->shadow_sp != jv->shadow_top)
+        return 0;
+    /* Blocks went, and with them the shadow stack: there is no way back. */
+    map = &jv->eng->maps[tb->map];
+    for (unsigned i = 0; i < tb->nr_insns; i++)
+        if (map[i].guest == at) {
+            jv->st.rip = tb->rip + (i + 1 < tb->nr_insns
+                                        ? map[i + 1].guest
+                                        : tb->guest_size);
+            break;
+        }
+    return 1;
+}
+
+/* -- Accesses by C -------------------------------------------------------- */
+
+static void *tlb_hit(struct jit_vcpu *jv, gva_t gva, enum jit_mode mode,
+                     bool write)
+{
+    struct jit_tlb_entry *e =
+        &jv->set->tables->tlb[mode][write]
+                        [gva >> GPAGE_SHIFT & (TLB_ENTRIES - 1)];
+    uint64_t off = gva + e->tag;
+
+    return off < GPAGE_SIZE ? (uint8_t *)e->addend + off : NULL;
+}
+
+static int noncanonical(struct jit_vcpu *jv)
+{
+    jv->cpu.fault.type = X86_EVENT_EXCEPTION;
+    jv->cpu.fault.vector = X86_GP;
+    jv->cpu.fault.has_error = 1;
+    jv->cpu.fault.length = 0;
+    jv->cpu.fault.error = 0;
+    return X86_FAULT;
+}
+
+int h_read(struct jit_vcpu *jv, gva_t gva, void *dst, unsigned len,
+           enum jit_mode mode)
+{
+    uint8_t *d = dst;
+
+    while (len) {
+        unsigned n = (unsigned)(GPAGE_SIZE - (gva & GPAGE_MASK));
+        uint8_t *hva = tlb_hit(jv, gva, mode, false);
+        struct x86_walk w;
+
+        if (n > len)
+            n = len;
+        if (!hva) {
+            if (!h_canonical(jv, gva))
+                return noncanonical(jv);
+            hva = h_translate(jv, gva, X86_READ, mode, &w);
+            if (hva)
+                h_tlb_insert(jv, gva, mode, false, hva);
+            else if (jv->cpu.fault.type != X86_EVENT_NONE)
+                return X86_FAULT;
+        }
+        if (hva)
+            copy(d, hva, n);
+        else
+            mmio_in(jv, w.gpa, d, n);
+        d += n;
+        gva += n;
+        len -= n;
+    }
+    return X86_OK;
+}
+
+/* All pages first, so that a fault leaves nothing half written. */
+static int probe_write(struct jit_vcpu *jv, gva_t gva, unsigned len,
+                       enum jit_mode mode)
+{
+    gva_t second = (gva + len - 1) & ~GPAGE_MASK;
+    struct x86_walk w;
+
+    if (second == (gva & ~GPAGE_MASK))
+        return X86_OK;
+    if (!h_canonical(jv, second))
+        return noncanonical(jv);
+    if (!h_translate(jv, second, X86_WRITE, mode, &w) &&
+        jv->cpu.fault.type != X86_EVENT_NONE) {
+        /* The first page's fault comes first. */
+        struct x86_event f = jv->cpu.fault;
+
+        if (h_translate(jv, gva, X86_WRITE, mode, &w) ||
+            jv->cpu.fault.type == X86_EVENT_NONE)
+            jv->cpu.fault = f;
+        return X86_FAULT;
+    }
+    return X86_OK;
+}
+
+int h_write(struct jit_vcpu *jv, gva_t gva, const void *src, unsigned len,
+            enum jit_mode mode)
+{
+    const uint8_t *s = src;
+
+    if (probe_write(jv, gva, len, mode) < 0)
+        return X86_FAULT;
+    while (len) {
+        unsigned n = (unsigned)(GPAGE_SIZE - (gva & GPAGE_MASK));
+        uint8_t *hva = tlb_hit(jv, gva, mode, true);
+        struct x86_walk w;
+
+        if (n > len)
+            n = len;
+        if (hva) {
+            copy(hva, s, n);
+        } else {
+            if (!h_canonical(jv, gva))
+                return noncanonical(jv);
+            hva = h_translate(jv, gva, X86_WRITE, mode, &w);
+            if (!hva && jv->cpu.fault.type != X86_EVENT_NONE)
+                return X86_FAULT;
+            if (hva && !is_rom(jv, w.gpa) && !has_code(jv, hva))
+                h_tlb_insert(jv, gva, mode, true, hva);
+            phys_out(jv, w.gpa, s, n);
+        }
+        s += n;
+        gva += n;
+        len -= n;
+    }
+    return X86_OK;
+}
+
+/* Never faults: used before hoisted checks. */
+bool h_hoist(struct jit_vcpu *jv, gva_t gva, uint32_t desc)
+{
+    (void)jv;
+    (void)gva;
+    (void)desc;
+    return false;
+}

@@ -1,0 +1,271 @@
+#include "cpu/jit/jit.h"
+
+/*
+ * Between blocks: find the next one, take interrupts, answer other threads.
+ */
+
+static uint64_t c_intc_pending(void *v, uint64_t b, uint64_t c, uint64_t d)
+{
+    struct vcpu *vcpu = v;
+
+    (void)b;
+    (void)c;
+    (void)d;
+    if (!vcpu->intc_ops)
+        return (uint64_t)-1;
+    return (uint64_t)vcpu->intc_ops->pending(vcpu->intc);
+}
+
+static uint64_t c_intc_ack(void *v, uint64_t b, uint64_t c, uint64_t d)
+{
+    struct vcpu *vcpu = v;
+
+    (void)b;
+    (void)c;
+    (void)d;
+    return (uint64_t)vcpu->intc_ops->ack(vcpu->intc);
+}
+
+void h_flags_out(struct jit_vcpu *jv)
+{
+    jv->st.rflags = (jv->arith & X86_FLAGS_ARITH) | jv->flag_if | jv->flag_df |
+                    jv->flag_ac | jv->flags_other | X86_FLAGS_FIXED;
+}
+
+void h_flags_in(struct jit_vcpu *jv)
+{
+    uint64_t f = jv->st.rflags;
+
+    jv->arith = f & X86_FLAGS_ARITH;
+    jv->flag_if = f & X86_FLAGS_IF;
+    jv->flag_df = f & X86_FLAGS_DF;
+    jv->flag_ac = f & X86_FLAGS_AC;
+    jv->flags_other = (uint32_t)f &
+                      ~(X86_FLAGS_ARITH | X86_FLAGS_IF | X86_FLAGS_DF |
+                        X86_FLAGS_AC | X86_FLAGS_FIXED);
+}
+
+static int leave(struct jit_vcpu *jv, enum engine_exit why)
+{
+    jv->exit = JIT_EXIT_ENGINE;
+    jv->exit_reason = why;
+    return H_EXIT;
+}
+
+int h_deliver(struct jit_vcpu *jv, const struct x86_event *ev)
+{
+    int rc;
+
+    h_flags_out(jv);
+    rc = x86_deliver(&jv->cpu, ev);
+    if (rc == X86_TRIPLE)
+        return leave(jv, ENGINE_EXIT_TRIPLE);
+    h_mode_changed(jv);
+    h_flags_in(jv);
+    return H_DISPATCH;
+}
+
+int h_fault(struct jit_vcpu *jv)
+{
+    struct x86_event ev;
+
+    ev.vector = jv->cpu.fault.vector;
+    ev.type = jv->cpu.fault.type;
+    ev.has_error = jv->cpu.fault.has_error;
+    ev.length = jv->cpu.fault.length;
+    ev.error = jv->cpu.fault.error;
+    ev.cr2 = jv->cpu.fault.cr2;
+    return h_deliver(jv, &ev);
+}
+
+int h_raise(struct jit_vcpu *jv, unsigned vector, bool has_error,
+            uint32_t error)
+{
+    struct x86_event ev;
+
+    ev.vector = (uint8_t)vector;
+    ev.type = X86_EVENT_EXCEPTION;
+    ev.has_error = has_error;
+    ev.length = 0;
+    ev.error = error;
+    ev.cr2 = 0;
+    return h_deliver(jv, &ev);
+}
+
+static int deliver_simple(struct jit_vcpu *jv, unsigned vector,
+                          enum x86_event_type type)
+{
+    struct x86_event ev;
+
+    ev.vector = (uint8_t)vector;
+    ev.type = (uint8_t)type;
+    ev.has_error = 0;
+    ev.length = 0;
+    ev.error = 0;
+    ev.cr2 = 0;
+    return h_deliver(jv, &ev);
+}
+
+/* An interrupt may wait: take it if IF allows, else watch for IF. */
+static int take_interrupt(struct jit_vcpu *jv)
+{
+    int vec = (int)h_call_c(jv, c_intc_pending, jv->v, 0, 0, 0);
+
+    jv->irq_wait = 0;
+    if (vec < 0)
+        return H_DISPATCH;
+    if (!jv->flag_if) {
+        jv->irq_wait = 1;
+        return H_DISPATCH;
+    }
+    vec = (int)h_call_c(jv, c_intc_ack, jv->v, 0, 0, 0);
+    if (vec < 0)
+        return H_DISPATCH;
+    return deliver_simple(jv, (unsigned)vec, X86_EVENT_EXTERNAL);
+}
+
+/* The pending word was set. H_DISPATCH: go on; H_EXIT: leave. */
+static int serve(struct jit_vcpu *jv)
+{
+    struct vcpu *v = jv->v;
+    uint32_t events;
+    int rc;
+
+    atomic_store(&jv->pending, 0);
+    h_requests(jv);
+    if (atomic_load(&jv->eng->exclusive)) {
+        jv->exit = JIT_EXIT_GATE;
+        return H_EXIT;
+    }
+    events = atomic_load(&v->events);
+    if (events & ~(uint32_t)(VCPU_EVENT_INTR | VCPU_EVENT_NMI))
+        return leave(jv, ENGINE_EXIT_KICK);
+    if (events & VCPU_EVENT_NMI && !jv->st.nmi_blocked) {
+        atomic_fetch_and(&v->events, ~(uint32_t)VCPU_EVENT_NMI);
+        rc = deliver_simple(jv, X86_NMI, X86_EVENT_NMI);
+        if (rc == H_EXIT)
+            return rc;
+    }
+    if (events & VCPU_EVENT_INTR) {
+        atomic_fetch_and(&v->events, ~(uint32_t)VCPU_EVENT_INTR);
+        jv->irq_wait = 1;
+    }
+    return jv->irq_wait ? take_interrupt(jv) : H_DISPATCH;
+}
+
+bool h_wakes(struct jit_vcpu *jv)
+{
+    uint32_t events = atomic_load(&jv->v->events);
+
+    if (events & VCPU_EVENT_NMI && !jv->st.nmi_blocked)
+        return true;
+    return jv->flag_if &&
+           (int)h_call_c(jv, c_intc_pending, jv->v, 0, 0, 0) >= 0;
+}
+
+static struct jit_jc_entry *jc_slot(struct jit_vcpu *jv, uint64_t rip)
+{
+    return &jv->set->tables->jc[key_mode(jv->key)]
+                               [rip >> JC_SHIFT & (JC_ENTRIES - 1)];
+}
+
+static uint64_t cs_base(const struct jit_vcpu *jv)
+{
+    return (jv->key & KEY_SIZE_MASK) == 2 ? 0 : jv->st.seg[X86_CS].base;
+}
+
+/* The block for RIP, if it was translated and its second page is the same. */
+static struct tb *find(struct jit_vcpu *jv, int *fault)
+{
+    uint64_t base = cs_base(jv);
+    gva_t gva = base + jv->st.rip;
+    gpa_t gpa, gpa2;
+    struct tb *tb;
+
+    *fault = h_fetch(jv, gva, &gpa);
+    if (*fault < 0)
+        return NULL;
+    tb = h_tb_find(jv->eng, jv->st.rip, base, gpa, jv->key);
+    if (!tb || !tb->gpa2)
+        return tb;
+    *fault = h_fetch(jv, (gva & ~GPAGE_MASK) + GPAGE_SIZE, &gpa2);
+    if (*fault < 0 || gpa2 != tb->gpa2)
+        return NULL;
+    return tb;
+}
+
+static const void *translate(struct jit_vcpu *jv)
+{
+    jv->exit = JIT_EXIT_TRANSLATE;
+    return NULL;
+}
+
+const void *h_lookup(struct jit_vcpu *jv)
+{
+    struct jit_jc_entry *jc;
+    struct tb *tb;
+    int fault;
+
+    jv->link = 0;
+    if (jv->st.int_shadow)
+        jv->st.int_shadow = 0;
+    else if (atomic_load(&jv->pending) && serve(jv) == H_EXIT)
+        return NULL;
+    jc = jc_slot(jv, jv->st.rip);
+    if (jc->tag == (uint64_t)0 - jv->st.rip)
+        return (const void *)jc->host;
+    tb = find(jv, &fault);
+    if (!tb)
+        return translate(jv); /* a fault is raised there, on the same walk */
+    jc->host = (uint64_t)jv->eng->code_rx + tb->host + tb->entry;
+    jc->tag = (uint64_t)0 - jv->st.rip;
+    return (const void *)jc->host;
+}
+
+const void *h_pending(struct jit_vcpu *jv)
+{
+    return h_lookup(jv);
+}
+
+/* Is the link from here to tb good for as long as both blocks live? */
+static bool may_link(struct jit_vcpu *jv, const struct tb_link *l,
+                     const struct tb *tb)
+{
+    gva_t gva = tb->cs_base + tb->rip;
+
+    if (l->never || tb->key != jv->eng->tbs[l->from].key)
+        return false;
+    if (!l->cross && !tb->gpa2)
+        return true;
+    if (!(gva >> 63))
+        return false;
+    if (!h_kpage_note(jv, gva, tb->gpa))
+        return false;
+    return !tb->gpa2 || h_kpage_note(jv, gva + GPAGE_SIZE, tb->gpa2);
+}
+
+const void *h_link(struct jit_vcpu *jv, uint32_t n)
+{
+    struct jit_engine *eng = jv->eng;
+    struct tb *tb;
+    int fault;
+
+    if (atomic_load(&jv->pending))
+        return h_lookup(jv);
+    jv->link = 0;
+    tb = find(jv, &fault);
+    if (!tb) {
+        const void *code = translate(jv);
+
+        jv->link = n;
+        return code;
+    }
+    jit_lock_take(&eng->lock);
+    if (n < eng->nr_links && !tb->invalid && may_link(jv, &eng->links[n], tb)) {
+        h_tb_link(eng, n, tb);
+        if (tb->gpa2)
+            eng->links[n].cross = 1;
+    }
+    jit_lock_drop(&eng->lock);
+    return (const void *)((uint64_t)eng->code_rx + tb->host + tb->entry);
+}

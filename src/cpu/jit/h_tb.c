@@ -1,0 +1,386 @@
+#include "cpu/jit/jit.h"
+
+/*
+ * Blocks: finding, linking and dropping them. Lookups take no lock: entries
+ * are published last and are reused only by jit_flush_code, when no vCPU is in
+ * translated code. All changes are made under eng->lock.
+ */
+
+uint32_t h_tb_hash(gpa_t gpa, uint64_t rip, uint32_t key)
+{
+    uint64_t h = (gpa ^ (rip << 17) ^ key) * 0x9e3779b97f4a7c15ull;
+
+    return (uint32_t)(h >> 48) & (JIT_HASH_SIZE - 1);
+}
+
+struct tb *h_tb_find(struct jit_engine *eng, uint64_t rip, uint64_t cs_base,
+                     gpa_t gpa, uint32_t key)
+{
+    uint32_t i = __atomic_load_n(&eng->hash[h_tb_hash(gpa, rip, key)],
+                                 __ATOMIC_ACQUIRE);
+
+    for (; i; i = __atomic_load_n(&eng->tbs[i].hash_next, __ATOMIC_ACQUIRE)) {
+        struct tb *tb = &eng->tbs[i];
+
+        if (tb->gpa == gpa && tb->rip == rip && tb->key == key &&
+            tb->cs_base == cs_base && !tb->invalid)
+            return tb;
+    }
+    return NULL;
+}
+
+struct tb *h_tb_at(struct jit_engine *eng, uint64_t host_pc)
+{
+    uint64_t off = host_pc - (uint64_t)eng->code_rx;
+    uint32_t lo = 1, hi = __atomic_load_n(&eng->nr_tbs, __ATOMIC_ACQUIRE);
+
+    if (off >= eng->code_size)
+        return NULL;
+    while (hi - lo > 1) {
+        uint32_t mid = lo + (hi - lo) / 2;
+
+        if (eng->tbs[mid].host <= off)
+            lo = mid;
+        else
+            hi = mid;
+    }
+    if (lo >= hi || off < eng->tbs[lo].host ||
+        off - eng->tbs[lo].host >= eng->tbs[lo].host_size)
+        return NULL;
+    return &eng->tbs[lo];
+}
+
+unsigned h_tb_insn(struct jit_engine *eng, const struct tb *tb,
+                   uint64_t host_pc)
+{
+    uint64_t off = host_pc - (uint64_t)eng->code_rx - tb->host;
+    const struct tb_map *map = &eng->maps[tb->map];
+    unsigned guest = 0;
+
+    for (unsigned i = 0; i < tb->nr_maps && map[i].host <= off; i++)
+        guest = map[i].guest;
+    return guest;
+}
+
+/* -- Links ---------------------------------------------------------------- */
+
+static void patch_rel32(struct jit_engine *eng, uint32_t at, uint32_t target)
+{
+    /* Aligned, so another vCPU that runs here sees the old or the new. */
+    __atomic_store_n((uint32_t *)(void *)(eng->code_rw + at),
+                     target - (at + 4), __ATOMIC_RELEASE);
+}
+
+void h_tb_link(struct jit_engine *eng, uint32_t n, struct tb *to)
+{
+    struct tb_link *l = &eng->links[n];
+
+    if (l->to || eng->tbs[l->from].invalid || to->invalid)
+        return;
+    l->to = (uint32_t)(to - eng->tbs);
+    l->next_in = to->links_in;
+    to->links_in = n;
+    if (l->cross)
+        eng->has_cross = true;
+    patch_rel32(eng, l->patch, to->host + (l->checked ? 0 : to->entry));
+}
+
+static void unlink_one(struct jit_engine *eng, uint32_t n)
+{
+    struct tb_link *l = &eng->links[n];
+
+    if (!l->to)
+        return;
+    patch_rel32(eng, l->patch, l->stub);
+    l->to = 0;
+}
+
+void h_tb_unlink_in(struct jit_engine *eng, struct tb *tb)
+{
+    uint32_t n = tb->links_in;
+
+    while (n) {
+        uint32_t next = eng->links[n].next_in;
+
+        unlink_one(eng, n);
+        n = next;
+    }
+    tb->links_in = 0;
+}
+
+/* Take link n out of its target's list. */
+static void link_forget(struct jit_engine *eng, uint32_t n)
+{
+    struct tb_link *l = &eng->links[n];
+    uint32_t *p;
+
+    if (!l->to)
+        return;
+    for (p = &eng->tbs[l->to].links_in; *p && *p != n;
+         p = &eng->links[*p].next_in)
+        ;
+    if (*p)
+        *p = l->next_in;
+    unlink_one(eng, n);
+}
+
+static void unlink_cross(struct jit_engine *eng)
+{
+    if (!eng->has_cross)
+        return;
+    for (uint32_t n = 1; n < eng->nr_links; n++)
+        if (eng->links[n].cross)
+            link_forget(eng, n);
+    eng->has_cross = false;
+}
+
+/* -- Kernel pages --------------------------------------------------------- */
+
+static struct jit_kpage *kpage_slot(struct jit_engine *eng, gva_t gva)
+{
+    return &eng->kpages[(gva >> GPAGE_SHIFT) & (JIT_KPAGES - 1)];
+}
+
+static uint64_t pml4e_read(struct jit_vcpu *jv, unsigned i)
+{
+    const uint64_t *p = gmem_hva(jv->eng->gmem,
+                                 (jv->st.cr3 & 0xffffffffff000ull) + 8ull * i,
+                                 8);
+
+    /* Accessed may change; it says nothing about the mapping. */
+    return p ? (*p & ~(uint64_t)0x20) | 2 : 0;
+}
+
+bool h_kpage_note(struct jit_vcpu *jv, gva_t gva, gpa_t gpa)
+{
+    struct jit_engine *eng = jv->eng;
+    struct jit_kpage *k = kpage_slot(eng, gva);
+    unsigned top = gva >> 39 & 511;
+    uint64_t e = pml4e_read(jv, top);
+
+    gva = (gva & ~GPAGE_MASK) | 1; /* not 0: in use */
+    gpa &= ~GPAGE_MASK;
+    if (atomic_load(&eng->pml4e[top]) != e) {
+        if (atomic_load(&eng->pml4e[top]))
+            unlink_cross(eng);
+        atomic_store(&eng->pml4e[top], e);
+    }
+    if (k->gva && k->gva != gva)
+        return false; /* taken by another page: do not link */
+    if (k->gva && k->gpa != gpa)
+        unlink_cross(eng);
+    if (!k->gva)
+        eng->kpages_used[eng->nr_kpages++] = (uint32_t)(k - eng->kpages);
+    k->gpa = gpa;
+    k->gva = gva;
+    return true;
+}
+
+static bool kpage_holds(struct jit_vcpu *jv, const struct jit_kpage *k)
+{
+    struct x86_walk w;
+    gva_t gva = k->gva & ~GPAGE_MASK;
+
+    return x86_probe(&jv->st, jv->eng->gmem, gva, &w) == 0 && w.exec &&
+           (w.gpa & ~GPAGE_MASK) == k->gpa;
+}
+
+void h_kpages_recheck(struct jit_vcpu *jv, gva_t gva, bool all)
+{
+    struct jit_engine *eng = jv->eng;
+    bool broken = false;
+
+    if (!eng->has_cross)
+        return;
+    if (!all) {
+        struct jit_kpage *k = kpage_slot(eng, gva);
+
+        if (k->gva != ((gva & ~GPAGE_MASK) | 1) || kpage_holds(jv, k))
+            return;
+    }
+    jit_lock_take(&eng->lock);
+    for (uint32_t i = 0; i < eng->nr_kpages && !broken; i++)
+        broken = !kpage_holds(jv, &eng->kpages[eng->kpages_used[i]]);
+    if (broken) {
+        unlink_cross(eng);
+        for (uint32_t i = 0; i < eng->nr_kpages; i++)
+            eng->kpages[eng->kpages_used[i]].gva = 0;
+        eng->nr_kpages = 0;
+    }
+    jit_lock_drop(&eng->lock);
+}
+
+void h_kpages_cr3(struct jit_vcpu *jv)
+{
+    struct jit_engine *eng = jv->eng;
+
+    if (!eng->has_cross)
+        return;
+    for (unsigned i = 256; i < 512; i++) {
+        uint64_t e = atomic_load(&eng->pml4e[i]);
+
+        if (e && e != pml4e_read(jv, i)) {
+            jit_lock_take(&eng->lock);
+            unlink_cross(eng);
+            for (unsigned j = 256; j < 512; j++)
+                atomic_store(&eng->pml4e[j], 0);
+            jit_lock_drop(&eng->lock);
+            return;
+        }
+    }
+}
+
+/* -- Invalidation --------------------------------------------------------- */
+
+/* The place that holds the next index of a page's list after tb. */
+static uint32_t *page_link(struct tb *tb, gpa_t page)
+{
+    return (tb->gpa & ~GPAGE_MASK) == page ? &tb->page_next : &tb->page2_next;
+}
+
+static struct jit_page *page_of(struct jit_engine *eng, gpa_t gpa)
+{
+    const struct gmem_bank *b = gmem_bank(eng->gmem, gpa, 1);
+
+    if (!b)
+        return NULL;
+    return &eng->pages[b->page_idx + ((gpa - b->start) >> GPAGE_SHIFT)];
+}
+
+static void page_remove(struct jit_engine *eng, struct tb *tb, gpa_t page)
+{
+    struct jit_page *pg = page_of(eng, page);
+    uint32_t me = (uint32_t)(tb - eng->tbs);
+    uint32_t *p;
+
+    if (!pg)
+        return;
+    for (p = &pg->tbs; *p && *p != me; p = page_link(&eng->tbs[*p], page))
+        ;
+    if (*p)
+        *p = *page_link(tb, page);
+}
+
+static void hash_remove(struct jit_engine *eng, struct tb *tb)
+{
+    uint32_t me = (uint32_t)(tb - eng->tbs);
+    uint32_t *p = &eng->hash[h_tb_hash(tb->gpa, tb->rip, tb->key)];
+
+    for (; *p && *p != me; p = &eng->tbs[*p].hash_next)
+        ;
+    if (*p)
+        __atomic_store_n(p, tb->hash_next, __ATOMIC_RELEASE);
+}
+
+static void drop(struct jit_engine *eng, struct jit_vcpu *jv, struct tb *tb)
+{
+    tb->invalid = true;
+    hash_remove(eng, tb);
+    page_remove(eng, tb, tb->gpa & ~GPAGE_MASK);
+    if (tb->gpa2)
+        page_remove(eng, tb, tb->gpa2);
+    h_tb_unlink_in(eng, tb);
+    for (unsigned i = 0; i < tb->nr_links; i++)
+        link_forget(eng, tb->links + i);
+    if (jv)
+        h_jc_forget(jv, tb->rip);
+}
+
+/* Bytes of page that tb was translated from: [*from, *to). */
+static void extent(const struct tb *tb, gpa_t page, uint64_t *from,
+                   uint64_t *to)
+{
+    uint64_t off = tb->gpa & GPAGE_MASK;
+    uint64_t end = off + tb->guest_size;
+
+    if ((tb->gpa & ~GPAGE_MASK) == page) {
+        *from = off;
+        *to = end > GPAGE_SIZE ? GPAGE_SIZE : end;
+    } else {
+        *from = 0;
+        *to = end - GPAGE_SIZE;
+    }
+}
+
+static uint64_t chunk_mask(uint64_t from, uint64_t to)
+{
+    uint64_t lo = from / 64, hi = (to - 1) / 64;
+
+    return (hi == 63 ? ~(uint64_t)0 : ((uint64_t)1 << (hi + 1)) - 1) &
+           ~(((uint64_t)1 << lo) - 1);
+}
+
+static bool invalidate_page(struct jit_engine *eng, struct jit_vcpu *jv,
+                            struct jit_page *pg, gpa_t page, uint64_t from,
+                            uint64_t to)
+{
+    uint64_t chunks = 0, f, t;
+    bool any = false;
+    uint32_t next;
+
+    for (uint32_t i = pg->tbs; i; i = next) {
+        struct tb *tb = &eng->tbs[i];
+
+        next = *page_link(tb, page);
+        extent(tb, page, &f, &t);
+        if (f < to && from < t) {
+            drop(eng, jv, tb);
+            any = true;
+        } else {
+            chunks |= chunk_mask(f, t);
+        }
+    }
+    atomic_store(&pg->chunks, chunks);
+    if (!pg->tbs)
+        atomic_store(&pg->code, 0);
+    return any;
+}
+
+/* Tell the other vCPUs that blocks went. */
+static void tell_others(struct jit_engine *eng, const struct jit_vcpu *jv)
+{
+    for (unsigned i = 0; i < eng->nr_vcpus; i++) {
+        struct jit_vcpu *o = eng->vcpu[i];
+
+        if (!o || o == jv)
+            continue;
+        atomic_fetch_or(&o->flush_request, JIT_REQ_BLOCKS);
+        atomic_fetch_or(&o->pending, 1);
+    }
+}
+
+bool h_invalidate(struct jit_engine *eng, struct jit_vcpu *jv, gpa_t gpa,
+                  uint64_t len)
+{
+    struct jit_page *pg = page_of(eng, gpa);
+    uint64_t from = gpa & GPAGE_MASK;
+    bool any;
+
+    if (!pg || !atomic_load(&pg->code) ||
+        !(atomic_load(&pg->chunks) & chunk_mask(from, from + len)))
+        return false;
+    jit_lock_take(&eng->lock);
+    any = invalidate_page(eng, jv, pg, gpa & ~GPAGE_MASK, from, from + len);
+    jit_lock_drop(&eng->lock);
+    if (!any)
+        return false;
+    tell_others(eng, jv);
+    if (jv)
+        h_shadow_reset(jv);
+    return true;
+}
+
+void h_written(void *opaque, gpa_t gpa, uint64_t len)
+{
+    struct jit_engine *eng = opaque;
+
+    while (len) {
+        uint64_t n = GPAGE_SIZE - (gpa & GPAGE_MASK);
+
+        if (n > len)
+            n = len;
+        (void)h_invalidate(eng, NULL, gpa, n);
+        gpa += n;
+        len -= n;
+    }
+}

@@ -1,0 +1,496 @@
+#include "cpu/jit/jit.h"
+
+/*
+ * Software TLB, jump caches and their sets. A set is one cached address space
+ * (PCID); switching to it moves the GS base. Everything here runs on the
+ * vCPU's own thread.
+ */
+
+static void tlb_clear(struct jit_tlb_entry *t)
+{
+    for (uint64_t i = 0; i < TLB_ENTRIES; i++)
+        t[i].tag = (uint64_t)0 - ((i ^ 1) << GPAGE_SHIFT);
+}
+
+static void jc_clear(struct jit_jc_entry *jc)
+{
+    for (uint64_t i = 0; i < JC_ENTRIES; i++)
+        jc[i].tag = (uint64_t)0 - ((i ^ 1) << JC_SHIFT);
+}
+
+static void itlb_clear(struct jit_set *set)
+{
+    for (unsigned i = 0; i < JIT_ITLB; i++)
+        set->itlb[i].gva = ~(uint64_t)0;
+}
+
+void h_jc_clear(struct jit_set *set)
+{
+    for (unsigned m = 0; m < JIT_NR_MODES; m++)
+        jc_clear(set->tables->jc[m]);
+    for (unsigned i = 0; i < JIT_HASH_BITS / 64; i++)
+        set->exec[i] = 0;
+    set->has_exec = false;
+    itlb_clear(set); /* its hits do not set bits in exec again */
+}
+
+void h_tables_clear(struct jit_set *set)
+{
+    for (unsigned m = 0; m < JIT_NR_MODES; m++) {
+        tlb_clear(set->tables->tlb[m][0]);
+        tlb_clear(set->tables->tlb[m][1]);
+    }
+    for (unsigned i = 0; i < JIT_HASH_BITS / 64; i++)
+        set->large2m[i] = set->large1g[i] = 0;
+    set->has_large = false;
+    itlb_clear(set);
+    if (set->has_exec)
+        h_jc_clear(set);
+    set->used = false;
+}
+
+static void windows_clear(struct jit_vcpu *jv)
+{
+    for (unsigned m = 0; m < JIT_NR_MODES; m++)
+        jv->win[m].tag = (uint64_t)1 << 62; /* no canonical address fits */
+}
+
+void h_shadow_reset(struct jit_vcpu *jv)
+{
+    jv->shadow_sp = jv->shadow_top;
+}
+
+static unsigned hash_bit(uint64_t v)
+{
+    return (unsigned)((v * 0x9e3779b97f4a7c15ull) >> 54); /* 10 bits */
+}
+
+static bool test_bit(const uint64_t *map, uint64_t v)
+{
+    unsigned b = hash_bit(v);
+
+    return map[b / 64] >> (b % 64) & 1;
+}
+
+static void set_bit(uint64_t *map, uint64_t v)
+{
+    unsigned b = hash_bit(v);
+
+    map[b / 64] |= (uint64_t)1 << (b % 64);
+}
+
+/* -- Flushing ------------------------------------------------------------- */
+
+static void set_flush(struct jit_set *set)
+{
+    if (set->used)
+        h_tables_clear(set);
+}
+
+static void set_flush_page(struct jit_set *set, gva_t gva)
+{
+    uint64_t vpn = gva >> GPAGE_SHIFT;
+    unsigned i = vpn & (TLB_ENTRIES - 1);
+    uint64_t tag = (uint64_t)0 - (gva & ~GPAGE_MASK);
+
+    if (!set->used)
+        return;
+    if (set->has_large &&
+        (test_bit(set->large2m, gva >> 21) ||
+         test_bit(set->large1g, gva >> 30))) {
+        h_tables_clear(set);
+        return;
+    }
+    for (unsigned m = 0; m < JIT_NR_MODES; m++)
+        for (unsigned w = 0; w < 2; w++) {
+            struct jit_tlb_entry *e = &set->tables->tlb[m][w][i];
+
+            if (e->tag == tag)
+                e->tag = (uint64_t)0 - ((uint64_t)(i ^ 1u) << GPAGE_SHIFT);
+        }
+    if (set->has_exec && test_bit(set->exec, vpn))
+        h_jc_clear(set);
+}
+
+/* Links between kernel pages rely on translations that went. */
+static void flush_shared(struct jit_vcpu *jv, gva_t gva, bool all)
+{
+    windows_clear(jv);
+    h_kpages_recheck(jv, gva, all);
+}
+
+void h_flush_all(struct jit_vcpu *jv)
+{
+    for (unsigned i = 0; i < JIT_NR_SETS; i++) {
+        set_flush(&jv->sets[i]);
+        if (&jv->sets[i] != jv->set)
+            jv->sets[i].valid = false;
+    }
+    flush_shared(jv, 0, true);
+    h_shadow_reset(jv);
+}
+
+void h_flush(struct jit_vcpu *jv, enum x86_flush kind, gva_t gva,
+             unsigned pcid)
+{
+    switch (kind) {
+    case X86_FLUSH_ALL:
+    case X86_FLUSH_NONGLOBAL: h_flush_all(jv); break;
+    case X86_FLUSH_PCID:
+        for (unsigned i = 0; i < JIT_NR_SETS; i++)
+            if (jv->sets[i].valid && jv->sets[i].pcid == pcid)
+                set_flush(&jv->sets[i]);
+        windows_clear(jv);
+        h_shadow_reset(jv);
+        break;
+    default: /* a global page may be in every set */
+        for (unsigned i = 0; i < JIT_NR_SETS; i++)
+            set_flush_page(&jv->sets[i], gva);
+        flush_shared(jv, gva, false);
+        h_shadow_reset(jv);
+        break;
+    }
+}
+
+/* -- Address spaces ------------------------------------------------------- */
+
+static void wr_gs_base(struct jit_vcpu *jv)
+{
+    if (jv->eng->fsgsbase) {
+        __asm__ volatile("wrgsbase %0" : : "r"(jv->set->region));
+        return;
+    }
+    /* arch_prctl(ARCH_SET_GS) */
+    long rc;
+
+    __asm__ volatile("syscall"
+                     : "=a"(rc)
+                     : "a"(158l), "D"(0x1001l), "S"(jv->set->region)
+                     : "rcx", "r11", "memory");
+}
+
+static void jc_check_key(struct jit_vcpu *jv)
+{
+    struct jit_set *set = jv->set;
+    unsigned m = key_mode(jv->key);
+    uint64_t cs = jv->st.seg[X86_CS].base;
+
+    if ((jv->key & KEY_SIZE_MASK) == 2)
+        cs = 0;
+    if (set->jc_key[m] == jv->key && set->jc_cs[m] == cs)
+        return;
+    jc_clear(set->tables->jc[m]);
+    set->jc_key[m] = jv->key;
+    set->jc_cs[m] = cs;
+}
+
+void h_cr3_loaded(struct jit_vcpu *jv, bool keep)
+{
+    struct x86_state *st = &jv->st;
+    bool pcide = st->cr4 & X86_CR4_PCIDE;
+    uint32_t pcid = pcide ? st->cr3 & 0xfff : 0;
+    uint64_t base = st->cr3 & ~(uint64_t)0xfff;
+    struct jit_set *pick = NULL;
+
+    windows_clear(jv);
+    h_shadow_reset(jv);
+    if (!pcide) {
+        pick = jv->set;
+        keep = false;
+    }
+    for (unsigned i = 0; i < JIT_NR_SETS && !pick; i++)
+        if (jv->sets[i].valid && jv->sets[i].pcid == pcid)
+            pick = &jv->sets[i];
+    if (!pick) {
+        pick = &jv->sets[0];
+        for (unsigned i = 1; i < JIT_NR_SETS; i++)
+            if (!jv->sets[i].valid ||
+                (pick->valid && jv->sets[i].last_use < pick->last_use))
+                pick = &jv->sets[i];
+        keep = false;
+    }
+    if (!keep || pick->cr3 != base)
+        set_flush(pick);
+    pick->valid = true;
+    pick->pcid = pcid;
+    pick->cr3 = base;
+    pick->last_use = ++jv->use_clock;
+    if (pick != jv->set) {
+        jv->set = pick;
+        wr_gs_base(jv);
+        jc_check_key(jv);
+    }
+    h_kpages_cr3(jv);
+}
+
+/* -- Filling -------------------------------------------------------------- */
+
+static void note_write(struct jit_vcpu *jv, uint64_t page, gva_t gva)
+{
+    _Atomic uint64_t *hint = &jv->eng->write_hints[page];
+    uint64_t mine = (gva >> GPAGE_SHIFT & 0xfffffffffffffull) |
+                    (uint64_t)(jv->v->index + 1) << 52;
+    uint64_t old = atomic_load(hint);
+
+    if (old == mine || old >> 63)
+        return;
+    if (old == 0 && atomic_compare_exchange_strong(hint, &old, mine))
+        return;
+    atomic_fetch_or(hint, (uint64_t)1 << 63);
+}
+
+void h_tlb_insert(struct jit_vcpu *jv, gva_t gva, enum jit_mode mode,
+                  bool write, void *hva)
+{
+    struct jit_set *set = jv->set;
+    uint64_t vpn = gva >> GPAGE_SHIFT;
+    struct jit_tlb_entry *e =
+        &set->tables->tlb[mode][write][vpn & (TLB_ENTRIES - 1)];
+    uint8_t *page = (uint8_t *)hva - (gva & GPAGE_MASK);
+
+    if (write) {
+        uint64_t n = (uint64_t)(page - jv->eng->gmem->base) >> GPAGE_SHIFT;
+
+        /* Pairs with protect() in tb.c: hint first, then look again. */
+        note_write(jv, n, gva);
+        atomic_thread_fence(memory_order_seq_cst);
+        if (atomic_load(&jv->eng->pages[n].code))
+            return;
+    }
+    set->used = true;
+    e->tag = (uint64_t)0 - (gva & ~GPAGE_MASK);
+    e->addend = (uint64_t)page;
+}
+
+static void drop_page(struct jit_tlb_entry *t, unsigned i, uint64_t addend)
+{
+    if (t[i].addend == addend)
+        t[i].tag = (uint64_t)0 - ((uint64_t)(i ^ 1u) << GPAGE_SHIFT);
+}
+
+void h_drop_write(struct jit_vcpu *jv, uint64_t ram_page)
+{
+    uint64_t addend = (uint64_t)jv->eng->gmem->base +
+                      (ram_page << GPAGE_SHIFT);
+    uint64_t hint = atomic_load(&jv->eng->write_hints[ram_page]);
+
+    for (unsigned s = 0; s < JIT_NR_SETS; s++) {
+        if (!jv->sets[s].used)
+            continue;
+        for (unsigned m = 0; m < JIT_NR_MODES; m++) {
+            struct jit_tlb_entry *t = jv->sets[s].tables->tlb[m][1];
+
+            if (!(hint >> 63)) {
+                drop_page(t, hint & (TLB_ENTRIES - 1), addend);
+                continue;
+            }
+            for (unsigned i = 0; i < TLB_ENTRIES; i++)
+                drop_page(t, i, addend);
+        }
+    }
+    windows_clear(jv);
+}
+
+/* Somebody else needs a page to have no write entries. */
+static void drop_all_writes(struct jit_vcpu *jv)
+{
+    for (unsigned s = 0; s < JIT_NR_SETS; s++)
+        if (jv->sets[s].used)
+            for (unsigned m = 0; m < JIT_NR_MODES; m++)
+                tlb_clear(jv->sets[s].tables->tlb[m][1]);
+    windows_clear(jv);
+}
+
+void h_requests(struct jit_vcpu *jv)
+{
+    uint32_t req = atomic_load(&jv->flush_request);
+
+    if (!req)
+        return;
+    if (req & JIT_REQ_WRITES)
+        drop_all_writes(jv);
+    if (req & JIT_REQ_BLOCKS) {
+        for (unsigned s = 0; s < JIT_NR_SETS; s++)
+            if (jv->sets[s].valid)
+                h_jc_clear(&jv->sets[s]);
+        h_shadow_reset(jv);
+    }
+    atomic_fetch_and(&jv->flush_request, ~req);
+}
+
+/* Note that large page w was cached at gva. */
+static void note_large(struct jit_set *set, gva_t gva, unsigned shift)
+{
+    if (shift == GPAGE_SHIFT)
+        return;
+    set->has_large = true;
+    if (shift > 22)
+        set_bit(set->large1g, gva >> 30);
+    else
+        set_bit(set->large2m, gva >> 21);
+    if (shift == 22) /* 4 MiB: both halves */
+        set_bit(set->large2m, (gva >> 21) ^ 1);
+}
+
+bool h_canonical(const struct jit_vcpu *jv, gva_t gva)
+{
+    if (!(jv->st.msr.efer & X86_EFER_LMA))
+        return true;
+    return (uint64_t)((int64_t)(gva << 16) >> 16) == gva;
+}
+
+/*
+ * Host address of gva for an access, or NULL: cpu->fault.type then says
+ * whether it is a fault (EXCEPTION) or no RAM (NONE; w->gpa is the address).
+ */
+void *h_translate(struct jit_vcpu *jv, gva_t gva, enum x86_access access,
+                  enum jit_mode mode, struct x86_walk *w)
+{
+    static const uint8_t privs[] = {X86_PRIV_USER, X86_PRIV_SUPER,
+                                    X86_PRIV_SUPER_AC};
+    uint32_t error;
+    void *hva;
+
+    jv->cpu.fault.type = X86_EVENT_NONE;
+    if (x86_walk(&jv->st, jv->eng->gmem, gva, access,
+                 (enum x86_priv)privs[mode], w, &error) < 0) {
+        jv->cpu.fault.type = X86_EVENT_EXCEPTION;
+        jv->cpu.fault.vector = X86_PF;
+        jv->cpu.fault.has_error = 1;
+        jv->cpu.fault.length = 0;
+        jv->cpu.fault.error = error;
+        jv->cpu.fault.cr2 = gva;
+        return NULL;
+    }
+    hva = gmem_hva(jv->eng->gmem, w->gpa, 1);
+    if (hva)
+        note_large(jv->set, gva, w->page_shift);
+    return hva;
+}
+
+int h_fetch(struct jit_vcpu *jv, gva_t gva, gpa_t *gpa)
+{
+    enum jit_mode mode = (enum jit_mode)key_mode(jv->key);
+    uint64_t want = (gva & ~GPAGE_MASK) | (uint64_t)mode;
+    struct jit_itlb *t = &jv->set->itlb[gva >> GPAGE_SHIFT & (JIT_ITLB - 1)];
+    struct x86_walk w;
+
+    if (t->gva == want) {
+        *gpa = t->gpa | (gva & GPAGE_MASK);
+        return 0;
+    }
+    if (!h_canonical(jv, gva)) {
+        jv->cpu.fault.type = X86_EVENT_EXCEPTION;
+        jv->cpu.fault.vector = X86_GP;
+        jv->cpu.fault.has_error = 1;
+        jv->cpu.fault.length = 0;
+        jv->cpu.fault.error = 0;
+        return -1;
+    }
+    if (!h_translate(jv, gva, X86_FETCH, mode, &w))
+        return -1;
+    jv->set->used = true;
+    jv->set->has_exec = true;
+    set_bit(jv->set->exec, gva >> GPAGE_SHIFT);
+    t->gva = want;
+    t->gpa = w.gpa & ~GPAGE_MASK;
+    *gpa = w.gpa;
+    return 0;
+}
+
+void h_jc_forget(struct jit_vcpu *jv, uint64_t rip)
+{
+    uint64_t i = rip >> JC_SHIFT & (JC_ENTRIES - 1);
+
+    for (unsigned s = 0; s < JIT_NR_SETS; s++) {
+        if (!jv->sets[s].has_exec)
+            continue;
+        for (unsigned m = 0; m < JIT_NR_MODES; m++) {
+            struct jit_jc_entry *e = &jv->sets[s].tables->jc[m][i];
+
+            if (e->tag == (uint64_t)0 - rip)
+                e->tag = (uint64_t)0 - ((i ^ 1) << JC_SHIFT);
+        }
+    }
+}
+
+/* -- Mode key ------------------------------------------------------------- */
+
+static bool seg_flat(const struct x86_seg *s)
+{
+    return s->base == 0 && s->limit == UINT32_MAX;
+}
+
+/* May accesses skip the limit check? Data segments, expand-up, whole. */
+static bool seg_unchecked(const struct x86_seg *s)
+{
+    return s->limit == UINT32_MAX && (s->attr & X86_SEG_P);
+}
+
+static uint32_t key_segments(const struct x86_state *st)
+{
+    uint32_t key = 0;
+
+    if (!seg_flat(&st->seg[X86_CS]) || !seg_flat(&st->seg[X86_DS]) ||
+        !seg_flat(&st->seg[X86_ES]) || !seg_flat(&st->seg[X86_SS]))
+        key |= KEY_SEGMENTS;
+    if (!seg_unchecked(&st->seg[X86_FS]))
+        key |= KEY_FS_CHECK;
+    if (!seg_unchecked(&st->seg[X86_GS]))
+        key |= KEY_GS_CHECK;
+    key |= st->seg[X86_SS].attr & X86_SEG_DB ? KEY_SS32 : KEY_SS16;
+    return key;
+}
+
+static uint32_t key_fpu(const struct x86_state *st)
+{
+    uint32_t key = 0;
+
+    if (st->cr0 & (X86_CR0_EM | X86_CR0_TS))
+        key |= KEY_NO_X87;
+    if ((st->cr0 & X86_CR0_EM) || !(st->cr4 & X86_CR4_OSFXSR))
+        key |= KEY_NO_SSE;
+    if (st->cr0 & X86_CR0_TS)
+        key |= KEY_TS;
+    if (!(st->cr4 & X86_CR4_OSXSAVE) || !(st->xcr0 & X86_XCR0_AVX) ||
+        !(st->cr0 & X86_CR0_PE) || (st->rflags & X86_FLAGS_VM))
+        key |= KEY_NO_AVX;
+    if (st->cr4 & X86_CR4_OSXSAVE)
+        key |= KEY_OSXSAVE;
+    return key;
+}
+
+/* st->rflags is current. */
+void h_mode_changed(struct jit_vcpu *jv)
+{
+    const struct x86_state *st = &jv->st;
+    uint32_t key;
+    enum jit_mode mode = JIT_SUPER_AC;
+
+    if (st->cpl == 3)
+        mode = JIT_USER;
+    else if ((st->cr4 & X86_CR4_SMAP) && !(st->rflags & X86_FLAGS_AC))
+        mode = JIT_SUPER;
+    key = (uint32_t)mode << KEY_MODE_SHIFT | key_fpu(st);
+    if (x86_64bit_mode(st))
+        key |= 2;
+    else
+        key |= (st->seg[X86_CS].attr & X86_SEG_DB ? 1u : 0u) |
+               key_segments(st);
+    if (!(st->cr0 & X86_CR0_PE))
+        key |= KEY_REAL | KEY_CPL0;
+    else if (st->rflags & X86_FLAGS_VM)
+        key |= KEY_VM86;
+    else if (st->cpl == 0)
+        key |= KEY_CPL0;
+    if (st->cr4 & X86_CR4_FSGSBASE)
+        key |= KEY_FSGSBASE;
+    if ((st->cr4 & X86_CR4_TSD) && st->cpl)
+        key |= KEY_TSD;
+    if ((st->rflags & X86_FLAGS_TF) || jv->step)
+        key |= KEY_STEP;
+    if ((st->dr7 & 0xff) || jv->eng->nr_breakpoints)
+        key |= KEY_BREAK;
+    jv->key = key;
+    jc_check_key(jv);
+}

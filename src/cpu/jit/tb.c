@@ -1,0 +1,369 @@
+#include "cpu/jit/jit.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/log.h"
+#include "cpu/jit/gen.h"
+#include "cpu/jit/h_sys.h"
+
+/*
+ * One translation: decode a run of guest instructions, find out which flags
+ * live where, emit host code, publish the block. The vCPU is outside
+ * translated code.
+ */
+enum { MAX_BRANCHES = 4, MAX_HOST = 60000 };
+
+static uint64_t page_number(const struct jit_engine *eng, gpa_t gpa)
+{
+    const struct gmem_bank *b = gmem_bank(eng->gmem, gpa, 1);
+
+    return b->page_idx + ((gpa - b->start) >> GPAGE_SHIFT);
+}
+
+static void ask_writes(struct jit_vcpu *o)
+{
+    atomic_fetch_or(&o->flush_request, JIT_REQ_WRITES);
+    atomic_fetch_or(&o->pending, 1);
+    while (atomic_load(&o->flush_request) & JIT_REQ_WRITES) {
+        if (!atomic_load(&o->in_code))
+            return; /* it looks before it goes back in */
+        __builtin_ia32_pause();
+    }
+}
+
+/*
+ * Make sure that no TLB has a write entry for a page that is about to hold
+ * code. Pairs with h_tlb_insert: flag first, then the hints.
+ */
+static void protect(struct jit_vcpu *jv, gpa_t gpa)
+{
+    struct jit_engine *eng = jv->eng;
+    uint64_t n = page_number(eng, gpa), hint;
+    unsigned owner;
+
+    if (atomic_load(&eng->pages[n].code))
+        return;
+    atomic_store(&eng->pages[n].code, 1);
+    atomic_thread_fence(memory_order_seq_cst);
+    hint = atomic_load(&eng->write_hints[n]);
+    if (!hint)
+        return;
+    h_drop_write(jv, n);
+    owner = (unsigned)(hint >> 52 & 0x7ff);
+    for (unsigned i = 0; i < eng->nr_vcpus; i++)
+        if (eng->vcpu[i] && eng->vcpu[i] != jv &&
+            (hint >> 63 || owner == i + 1))
+            ask_writes(eng->vcpu[i]);
+    atomic_store(&eng->write_hints[n], 0);
+}
+
+/* -- Decoding ------------------------------------------------------------- */
+
+struct source {
+    const uint8_t *page;  /* host address of the first page */
+    const uint8_t *page2; /* of the second, or NULL */
+    struct jit_page *pg, *pg2;
+    gpa_t gpa2;
+};
+
+static void mark(struct jit_page *pg, uint64_t from, uint64_t len)
+{
+    uint64_t hi = (from + len - 1) / 64;
+    uint64_t bits = 0;
+
+    for (uint64_t i = from / 64; i <= hi && i < 64; i++)
+        bits |= (uint64_t)1 << i;
+    atomic_fetch_or(&pg->chunks, bits);
+}
+
+/* Code bytes at off from the first page's start; those of a second page
+ * follow. The chunks are marked before the bytes are read. */
+static size_t copy_bytes(const struct source *s, uint64_t off, uint8_t buf[16])
+{
+    size_t n = off < GPAGE_SIZE ? (size_t)(GPAGE_SIZE - off) : 0;
+
+    if (n > 15)
+        n = 15;
+    mark(s->pg, off, n);
+    atomic_thread_fence(memory_order_seq_cst);
+    memcpy(buf, s->page + off, n);
+    if (n < 15 && s->page2) {
+        mark(s->pg2, 0, 15 - n);
+        atomic_thread_fence(memory_order_seq_cst);
+        memcpy(buf + n, s->page2, 15 - n);
+        return 15;
+    }
+    return n;
+}
+
+static bool is_breakpoint(const struct jit_engine *eng, uint64_t gva)
+{
+    for (unsigned i = 0; i < atomic_load(&eng->nr_breakpoints); i++)
+        if (eng->breakpoints[i] == gva)
+            return true;
+    return false;
+}
+
+/* Decode up to max instructions; returns how many. *more: the first one needs
+ * a second page that the source lacks. */
+static unsigned decode_run(struct gen *g, const struct source *s, unsigned max,
+                           bool *more)
+{
+    uint64_t off = (g->cs_base + g->rip) & GPAGE_MASK, rip = g->rip;
+    unsigned n = 0, branches = 0;
+    bool sti = false;
+
+    *more = false;
+    while (n < max && off < GPAGE_SIZE) {
+        struct insn *in = &g->insns[n];
+        uint8_t buf[16] = {0};
+        size_t have = copy_bytes(s, off, buf);
+        int rc = insn_decode(in, buf, have, g->key, g->eng->model, rip);
+
+        if (rc < 0 || off + in->d.length > GPAGE_SIZE) {
+            if (n > 0)
+                break; /* it starts a block of its own */
+            if (!s->page2) {
+                *more = true;
+                return 0;
+            }
+        }
+        if (n > 0 && g->key & KEY_BREAK &&
+            is_breakpoint(g->eng, g->cs_base + rip))
+            break;
+        n++;
+        off += in->d.length ? in->d.length : 1;
+        rip += in->d.length;
+        if (insn_ends_block(in) || in->d.length == 0)
+            break;
+        if (in->class == IC_JCC && ++branches == MAX_BRANCHES)
+            break;
+        if (g->key & (KEY_STEP | KEY_BREAK))
+            break;
+        if (sti)
+            break; /* the shadow of STI ends here */
+        sti = in->class == IC_STI;
+    }
+    return n;
+}
+
+/* Which arithmetic flags live before each instruction. */
+static void find_live(struct gen *g)
+{
+    uint32_t live = X86_FLAGS_ARITH;
+
+    for (unsigned i = g->nr_insns; i-- > 0;) {
+        struct insn *in = &g->insns[i];
+
+        if (in->class == IC_JCC || insn_ends_block(in))
+            live = X86_FLAGS_ARITH;
+        in->flags_live_after = live;
+        live = (live & ~in->flags_kill) | in->flags_read;
+        in->flags_live = live;
+    }
+}
+
+/* -- Emitting ------------------------------------------------------------- */
+
+static void emit_one(struct gen *g)
+{
+    switch (g->in->class) {
+    case IC_PLAIN:
+    case IC_FSTENV: gen_plain(g); break;
+    case IC_NOP: break;
+    case IC_LEA: gen_lea(g); break;
+    case IC_BT_MEM: gen_bt_mem(g); break;
+    case IC_JCC: case IC_LOOP: case IC_JMP: case IC_JMP_IND: case IC_CALL:
+    case IC_CALL_IND: case IC_RET: gen_flow(g); break;
+    default: gen_system(g); break;
+    }
+}
+
+/* Behind an instruction that does not end a block by itself. */
+static void emit_end(struct gen *g)
+{
+    const struct insn *last = &g->insns[g->nr_insns - 1];
+    bool after_sti = g->nr_insns > 1 &&
+                     g->insns[g->nr_insns - 2].class == IC_STI;
+
+    g->in = last;
+    if (g->key & KEY_STEP) {
+        gen_helper(g, h_step_done, 0, gen_next_rip(g));
+    } else if (last->class == IC_STI || after_sti) {
+        gen_store_rip(g, gen_next_rip(g));
+        e_jmp_gs(&g->e, JV_GLUE + 8 * GLUE_DISPATCH);
+    } else {
+        gen_jump(g, gen_next_rip(g));
+    }
+}
+
+static bool emit_block(struct gen *g, struct tb *tb)
+{
+    g->in = &g->insns[0];
+    gen_entry(g, g->insns[0].flags_live);
+    tb->entry = (uint16_t)(g->e.p - g->start);
+    for (unsigned i = 0; i < g->nr_insns; i++) {
+        g->in = &g->insns[i];
+        gen_map(g, g->in->rip);
+        emit_one(g);
+    }
+    if (!insn_ends_block(&g->insns[g->nr_insns - 1]))
+        emit_end(g);
+    tb->hot_size = (uint16_t)(g->e.p - g->start);
+    gen_cold_all(g);
+    return !g->failed && !g->e.full && g->e.p - g->start < MAX_HOST;
+}
+
+static void publish(struct gen *g, struct tb *tb, gpa_t gpa,
+                    const struct source *s)
+{
+    struct jit_engine *eng = g->eng;
+    const struct insn *last = &g->insns[g->nr_insns - 1];
+    uint32_t *bucket = &eng->hash[h_tb_hash(gpa, g->rip, g->key)];
+    unsigned len = last->d.length ? last->d.length : 1;
+
+    tb->rip = g->rip;
+    tb->cs_base = g->cs_base;
+    tb->gpa = gpa;
+    tb->key = g->key;
+    tb->host = (uint32_t)(g->start - eng->code_rw);
+    tb->host_size = (uint32_t)(g->e.p - g->start);
+    tb->guest_size = (uint16_t)(last->rip - g->rip + len);
+    tb->gpa2 = (gpa & GPAGE_MASK) + tb->guest_size > GPAGE_SIZE ? s->gpa2 : 0;
+    tb->nr_insns = (uint16_t)g->nr_insns;
+    tb->map = eng->nr_maps;
+    tb->nr_maps = (uint16_t)g->nr_map;
+    tb->links = g->first_link;
+    tb->nr_links = (uint16_t)(eng->nr_links - g->first_link);
+    memcpy(&eng->maps[eng->nr_maps], g->map, g->nr_map * sizeof(g->map[0]));
+    eng->nr_maps += g->nr_map;
+    tb->page_next = s->pg->tbs;
+    s->pg->tbs = g->tb;
+    if (tb->gpa2) {
+        tb->page2_next = s->pg2->tbs;
+        s->pg2->tbs = g->tb;
+    }
+    tb->hash_next = *bucket;
+    eng->code_used = (uint32_t)(g->e.p - eng->code_rw);
+    __atomic_store_n(&eng->nr_tbs, eng->nr_tbs + 1, __ATOMIC_RELEASE);
+    __atomic_store_n(bucket, g->tb, __ATOMIC_RELEASE);
+    eng->stat_translated++;
+}
+
+static bool cache_full(const struct jit_engine *eng)
+{
+    return eng->code_used + MAX_HOST + 64 > eng->code_size ||
+           eng->nr_tbs + 1 >= eng->max_tbs ||
+           eng->nr_links + 4 * TB_MAX_INSNS >= eng->max_links ||
+           eng->nr_maps + 8 * TB_MAX_INSNS >= eng->max_maps;
+}
+
+/* eng->lock is held. */
+static struct tb *build(struct jit_vcpu *jv, struct gen *g, gpa_t gpa,
+                        const struct source *s, bool *more)
+{
+    struct jit_engine *eng = jv->eng;
+    unsigned max = TB_MAX_INSNS;
+
+    for (;;) {
+        struct tb *tb = &eng->tbs[eng->nr_tbs];
+        uint32_t at = (eng->code_used + 15) & ~(uint32_t)15;
+
+        memset(tb, 0, sizeof(*tb));
+        g->start = eng->code_rw + at;
+        g->e = (struct emit){.p = g->start,
+                             .end = eng->code_rw + eng->code_size};
+        g->tb = eng->nr_tbs;
+        g->first_link = eng->nr_links;
+        g->nr_cold = g->nr_map = 0;
+        g->failed = false;
+        g->nr_insns = decode_run(g, s, max, more);
+        if (!g->nr_insns)
+            return NULL;
+        find_live(g);
+        if (emit_block(g, tb)) {
+            publish(g, tb, gpa, s);
+            return tb;
+        }
+        eng->nr_links = g->first_link;
+        if (g->nr_insns == 1) {
+            log_err("jit", "cannot translate %s at 0x%llx",
+                    ZydisMnemonicGetString(g->insns[0].d.mnemonic),
+                    (unsigned long long)g->rip);
+            return NULL;
+        }
+        max = g->nr_insns / 2;
+    }
+}
+
+static bool second_page(struct jit_vcpu *jv, struct source *s, gva_t gva)
+{
+    gva_t next = (gva & ~GPAGE_MASK) + GPAGE_SIZE;
+
+    if (h_fetch(jv, next, &s->gpa2) < 0)
+        return false;
+    protect(jv, s->gpa2);
+    s->page2 = gmem_hva(jv->eng->gmem, s->gpa2, GPAGE_SIZE);
+    s->pg2 = &jv->eng->pages[page_number(jv->eng, s->gpa2)];
+    return true;
+}
+
+static int no_memory_here(struct jit_vcpu *jv, gva_t gva)
+{
+    log_guest("jit", "the guest executes from 0x%llx, which is no memory",
+              (unsigned long long)gva);
+    return h_raise(jv, X86_GP, true, 0);
+}
+
+static int fetch_fault(struct jit_vcpu *jv, gva_t gva)
+{
+    return jv->cpu.fault.type == X86_EVENT_NONE ? no_memory_here(jv, gva)
+                                                : h_fault(jv);
+}
+
+int jit_translate(struct jit_vcpu *jv)
+{
+    struct jit_engine *eng = jv->eng;
+    uint64_t base = (jv->key & KEY_SIZE_MASK) == 2 ? 0
+                                                   : jv->st.seg[X86_CS].base;
+    gva_t gva = base + jv->st.rip;
+    struct source s = {0};
+    bool more = false;
+    struct gen *g;
+    struct tb *tb;
+    gpa_t gpa;
+
+    if (h_fetch(jv, gva, &gpa) < 0)
+        return fetch_fault(jv, gva);
+    if (!gmem_hva(eng->gmem, gpa & ~GPAGE_MASK, GPAGE_SIZE))
+        return no_memory_here(jv, gva);
+    protect(jv, gpa);
+    s.page = gmem_hva(eng->gmem, gpa & ~GPAGE_MASK, GPAGE_SIZE);
+    s.pg = &eng->pages[page_number(eng, gpa)];
+    g = jv->gen;
+    do {
+        if (more && !second_page(jv, &s, gva))
+            return fetch_fault(jv, (gva & ~GPAGE_MASK) + GPAGE_SIZE);
+        g->eng = eng;
+        g->key = jv->key;
+        g->mode = key_mode(jv->key);
+        g->rip = jv->st.rip;
+        g->cs_base = base;
+        g->page = s.page;
+        jit_lock_take(&eng->lock);
+        if (cache_full(eng)) {
+            jit_lock_drop(&eng->lock);
+            atomic_store(&eng->flush_wanted, true);
+            return H_DISPATCH;
+        }
+        /* Invalidation may have cleared the flag meanwhile. */
+        atomic_store(&s.pg->code, 1);
+        tb = build(jv, g, gpa, &s, &more);
+        jit_lock_drop(&eng->lock);
+    } while (!tb && more && !s.page2);
+    if (!tb)
+        return H_EXIT;
+    return H_DISPATCH;
+}

@@ -22,7 +22,7 @@ enum { DIR_HEADER = 4, DIR_ENTRY = 64, DIR_SELECT = 4, DIR_NAME = 8 };
 /* Byte off of a little-endian number, 0 behind its end. */
 static uint8_t number_byte(uint64_t val, unsigned size, uint32_t off)
 {
-    return off < size ? (uint8_t)(val >> (8 * off)) : 0;
+    return (uint8_t)(off < size ? val >> (8 * off) : 0);
 }
 
 static uint8_t fw_cfg_file_byte(const struct fw_cfg *fw, unsigned n,

@@ -31,9 +31,17 @@ static unsigned failures;
 static void put(char c)
 {
     outb(0x402, (uint8_t)c);
-    for (unsigned i = 0; i < 100000 && !(inb(0x3fd) & 0x20); i++)
+    for (unsigned i = 0; i < 1000000 && !(inb(0x3fd) & 0x20); i++)
         ;
     outb(0x3f8, (uint8_t)c);
+}
+
+static void init_output(void) /* 115200 bit/s, 8n1 */
+{
+    outb(0x3fb, 0x83);
+    outb(0x3f8, 1);
+    outb(0x3f9, 0);
+    outb(0x3fb, 3);
 }
 
 void print(const char *s)
@@ -98,6 +106,8 @@ void check_equal(uint64_t a, uint64_t b, const char *file, int line,
 static _Noreturn void end(uint8_t v)
 {
     outb(0xf4, v);
+    for (const char *s = "Shutdown"; *s; s++) /* the same for Bochs */
+        outb(0x8900, (uint8_t)*s);
     for (;;)
         __asm__ volatile("cli; hlt");
 }
@@ -352,6 +362,7 @@ int memcmp(const void *a, const void *b, size_t len)
 void lib_init(void)
 {
     next_page = ((uint64_t)image_end + 0xfff) & ~0xfffull;
+    init_output();
     init_traps();
     if (has_xsave()) {
         WRITE_CR(4, READ_CR(4) | 0x40000);

@@ -49,6 +49,19 @@ static inline void device_reset(const struct device *d)
         lock_drop(d->lock);
 }
 
+static inline void device_loaded(const struct device *d,
+                                 int64_t shift_ns) NO_TSA;
+static inline void device_loaded(const struct device *d, int64_t shift_ns)
+{
+    if (!d->cls->loaded)
+        return;
+    if (d->lock)
+        lock_take(d->lock);
+    d->cls->loaded(d->obj, shift_ns);
+    if (d->lock)
+        lock_drop(d->lock);
+}
+
 static inline void *device_state(const struct device *d)
 {
     return (char *)d->obj + d->cls->state_off;

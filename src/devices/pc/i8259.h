@@ -59,9 +59,9 @@ void i8259_reset(struct i8259 *pic); /* lock held */
 struct irq i8259_irq(struct i8259 *pic, unsigned n);
 
 /* Interrupt acknowledge cycle: the vector, a spurious one (input 7 or 15) if
- * nothing waits. Any thread, lock not held. pic is a struct i8259. */
-int i8259_ack(void *pic);
+ * nothing waits. Any thread, lock not held. opaque is a struct i8259. */
+int i8259_ack(void *opaque);
 /* The vector that i8259_ack would return now, without side effects. */
-int i8259_peek(void *pic);
+int i8259_peek(void *opaque);
 
 #endif

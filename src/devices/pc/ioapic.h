@@ -42,8 +42,8 @@ void ioapic_reset(struct ioapic *io); /* lock held */
  * the polarity bit is kept but does not change the meaning of the level. */
 struct irq ioapic_irq(struct ioapic *io, unsigned pin);
 
-/* A CPU ended a level-triggered interrupt. io is a struct ioapic; any thread,
- * lock not held. */
-void ioapic_eoi(void *io, uint8_t vector);
+/* A CPU ended a level-triggered interrupt. opaque is a struct ioapic; any
+ * thread, lock not held. */
+void ioapic_eoi(void *opaque, uint8_t vector);
 
 #endif

@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <string.h>
 
-#include "base/log.h"
 #include "devices/pc/lapic_int.h"
 
 /*
@@ -123,15 +122,11 @@ static int lapic_set_base(struct lapic *l, uint64_t val)
         set(&l->st.ldr, lapic_x2apic_ldr(l));
     }
     lapic_tell_page(l);
+    lapic_recheck(l); /* LINT0 has become INTR, or the other way round */
     return 0;
 }
 
 /* --- Registers ---------------------------------------------------------- */
-
-static uint32_t lapic_read_icr_high(const struct lapic *l)
-{
-    return l->st.icr_high;
-}
 
 static uint32_t lapic_id_register(struct lapic *l)
 {
@@ -181,7 +176,7 @@ static bool lapic_page_read(struct lapic *l, unsigned reg, uint32_t *val)
     case LAPIC_REG_EOI:
     case LAPIC_REG_RRD: *val = 0; return true;
     case LAPIC_REG_DFR: *val = get(&l->st.dfr); return true;
-    case LAPIC_REG_ICR_HIGH: *val = lapic_read_icr_high(l); return true;
+    case LAPIC_REG_ICR_HIGH: *val = l->st.icr_high; return true;
     default: return lapic_reg_read(l, reg, val);
     }
 }
@@ -407,9 +402,10 @@ static const struct state_field lapic_fields[] = {
 static int lapic_check(const void *state)
 {
     const struct lapic_state *st = state;
-    uint64_t base = atomic_load((_Atomic uint64_t *)(uintptr_t)&st->base);
+    uint64_t base;
     unsigned i;
 
+    memcpy(&base, (const void *)&st->base, sizeof(base));
     if (base >> LAPIC_PHYS_BITS || (base & 0x2ff) ||
         (base & LAPIC_BASE_MODE) == LAPIC_BASE_X2APIC)
         return -EINVAL;

@@ -125,9 +125,9 @@ static inline struct lapic *lapic_bus_get(struct lapic_bus *bus, unsigned cpu)
     return &bus->lapic[cpu];
 }
 
-/* Route a message-signalled interrupt (SDM vol. 3, 11.11). bus is a struct
- * lapic_bus. Any thread, any locks held. */
-void lapic_bus_deliver_msi(void *bus, uint64_t addr, uint32_t data);
+/* Route a message-signalled interrupt (SDM vol. 3, 11.11). opaque is a
+ * struct lapic_bus. Any thread, any locks held. */
+void lapic_bus_deliver_msi(void *opaque, uint64_t addr, uint32_t data);
 static inline struct msi_sink lapic_bus_sink(struct lapic_bus *bus)
 {
     return (struct msi_sink){lapic_bus_deliver_msi, bus};
@@ -136,10 +136,6 @@ static inline struct msi_sink lapic_bus_sink(struct lapic_bus *bus)
 /* The wire from the 8259 (LINT0 of all CPUs); and to LINT1 (NMI). */
 struct irq lapic_bus_lint0(struct lapic_bus *bus);
 struct irq lapic_bus_lint1(struct lapic_bus *bus);
-
-/* Guest TSC = host TSC + offset, at hz. Also when the guest changes its TSC:
- * an armed TSC deadline moves along. Own thread, or CPU paused. */
-void lapic_set_tsc(struct lapic *l, int64_t offset, uint64_t hz);
 
 /*
  * The rest has the shapes of struct vcpu_intc_ops (cpu/vcpu.h): lapic is a
@@ -156,5 +152,9 @@ uint64_t lapic_mmio_read(void *lapic, uint64_t off, unsigned size);
 void lapic_mmio_write(void *lapic, uint64_t off, unsigned size, uint64_t val);
 /* INIT (keeps APIC base and mode) or power-on reset. */
 void lapic_reset(void *lapic, bool init);
+
+/* Guest TSC = host TSC + offset, at hz; at every change, as an armed TSC
+ * deadline moves along, and before lapic_class.loaded. */
+void lapic_set_tsc(void *lapic, int64_t offset, uint64_t hz);
 
 #endif

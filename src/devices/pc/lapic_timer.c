@@ -150,8 +150,10 @@ void lapic_timer_loaded(struct lapic *l, int64_t shift_ns)
     lapic_timer_poll(l);
 }
 
-void lapic_set_tsc(struct lapic *l, int64_t offset, uint64_t hz)
+void lapic_set_tsc(void *lapic, int64_t offset, uint64_t hz)
 {
+    struct lapic *l = lapic;
+
     lock_take(&l->lock);
     l->tsc_offset = offset;
     l->tsc_hz = hz ? hz : NS_PER_SEC;

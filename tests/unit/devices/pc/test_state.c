@@ -241,13 +241,7 @@ static void call_timers(void)
 static void load_raw(struct device *dev, const void *state)
 {
     memcpy(device_state(dev), state, dev->cls->state->size);
-    if (!dev->cls->loaded)
-        return;
-    if (dev->lock)
-        lock_take(dev->lock);
-    dev->cls->loaded(dev->obj, -1234567890123);
-    if (dev->lock)
-        lock_drop(dev->lock);
+    device_loaded(dev, -1234567890123);
 }
 
 static void forged_states_do_no_harm(void **state)

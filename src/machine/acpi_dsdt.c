@@ -124,6 +124,19 @@ static void put_isa_device(struct aml *a, const char *name, const char *hid,
     aml_end(a, dev);
 }
 
+/* The second PS/2 port: nothing is plugged in, but the port is there. */
+static void put_mouse(struct aml *a)
+{
+    size_t dev = begin_device(a, "MOU_", "PNP0F13");
+    size_t res;
+
+    aml_name(a, "_CRS");
+    res = aml_resources(a);
+    aml_res_irq(a, 12);
+    aml_res_end(a, res);
+    aml_end(a, dev);
+}
+
 static void put_com1(struct aml *a)
 {
     size_t dev = begin_device(a, "COM1", "PNP0501");
@@ -147,6 +160,7 @@ static void put_isa_bridge(struct aml *a)
     aml_int(a, 0x00010000);
     put_isa_device(a, "RTC_", "PNP0B00", (const uint16_t[2]){0x70, 0}, 2, 8);
     put_isa_device(a, "KBD_", "PNP0303", (const uint16_t[2]){0x60, 0x64}, 1, 1);
+    put_mouse(a);
     put_com1(a);
     aml_end(a, dev);
 }

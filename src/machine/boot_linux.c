@@ -6,6 +6,7 @@
  */
 #include "machine/boot_linux.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <string.h>
@@ -13,6 +14,7 @@
 #include "base/endian.h"
 #include "machine/boot.h"
 #include "machine/boot_cpu.h"
+#include "machine/bzimage_sum.h"
 
 /* Offsets in the zero page (struct boot_params) */
 enum {
@@ -126,6 +128,41 @@ static bool is_packed(const uint8_t *p, size_t len)
     return false;
 }
 
+/*
+ * Whether the image ends with a checksum: since 2.08 of the protocol, up to
+ * Linux 6.14. The version is text ("6.1.0-56-amd64 (...) ..."); images of other
+ * projects, whose text is something else, are not checked.
+ */
+static bool has_checksum(const struct linux_image *img, const uint8_t *buf,
+                         size_t len)
+{
+    size_t at = SECTOR + (size_t)get_le16(buf + HDR_KERNEL_VERSION);
+    unsigned number[2] = {0};
+
+    if (img->version < 0x0208 || at == SECTOR)
+        return false;
+    for (unsigned i = 0; i < 2; i++, at++) {
+        size_t first = at;
+
+        for (; at < len && at < first + 3 && isdigit(buf[at]); at++)
+            number[i] = number[i] * 10 + (buf[at] - (unsigned)'0');
+        if (at == first || at >= len || (i == 0 && buf[at] != '.'))
+            return false;
+    }
+    return number[0] < 6 || (number[0] == 6 && number[1] < 15);
+}
+
+static int check_sum(const struct linux_image *img, const uint8_t *buf,
+                     size_t len, struct err *err)
+{
+    size_t end = (size_t)(img->kernel - buf) + img->kernel_len;
+
+    if (has_checksum(img, buf, len) && !bzimage_sum_ok(buf, end))
+        return err_set(err, -EINVAL,
+                       "it is a damaged bzImage (its checksum does not match)");
+    return 0;
+}
+
 /* Since 2.08 the header says where the packed kernel is. */
 static int check_payload(const struct linux_image *img, const uint8_t *buf,
                          struct err *err)
@@ -197,7 +234,10 @@ int boot_linux_parse(struct linux_image *img, const uint8_t *buf, size_t len,
     if (rc < 0)
         return rc;
     read_needs(img, buf);
-    return check_payload(img, buf, err);
+    rc = check_payload(img, buf, err);
+    if (rc < 0)
+        return rc;
+    return check_sum(img, buf, len, err);
 }
 
 /*

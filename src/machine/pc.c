@@ -94,7 +94,9 @@ static int make_memory(struct pc *pc, struct err *err)
 
     if (rc < 0)
         return rc;
-    return gmem_init(&pc->gmem, pc->layout.bank, pc->layout.nr_banks, err);
+    rc = gmem_init(&pc->gmem, pc->layout.bank, pc->layout.nr_banks, err);
+    /* More than the host has is asked too much, not a failure of the host. */
+    return rc == -ENOMEM ? -ERANGE : rc;
 }
 
 static void drop_memory(struct pc *pc)

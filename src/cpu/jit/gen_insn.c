@@ -34,6 +34,7 @@ void gen_store_reg(struct gen *g, unsigned r, unsigned host)
 /* One register operand on its way through an instruction. */
 struct slot {
     bool used, spilled, high, read, write;
+    bool as_high; /* AH..BH, encoded as such */
     unsigned guest;
     unsigned host;
 };
@@ -192,9 +193,9 @@ static bool needs_rex(const struct gen *g, const struct form *f)
 {
     const struct insn *in = g->in;
 
-    return (f->reg.used && in->reg->size == 8 && !f->reg.high &&
+    return (f->reg.used && in->reg->size == 8 && !f->reg.as_high &&
             f->reg.host >= 4) ||
-           (f->rm.used && in->rm->size == 8 && !f->rm.high &&
+           (f->rm.used && in->rm->size == 8 && !f->rm.as_high &&
             f->rm.host >= 4 && f->rm_kind == RM_REG);
 }
 
@@ -225,6 +226,31 @@ static void emit_opcode_reg(struct gen *g, const struct form *f)
     emit_imm(g);
 }
 
+/* Outside 64-bit mode VEX.W does not widen general registers. */
+static bool vex_w(const struct gen *g)
+{
+    const ZydisDecodedInstruction *d = &g->in->d;
+
+    if (gen_64(g) || !d->raw.vex.W)
+        return d->raw.vex.W;
+    if (d->meta.isa_ext == ZYDIS_ISA_EXT_BMI1 ||
+        d->meta.isa_ext == ZYDIS_ISA_EXT_BMI2)
+        return false;
+    switch (d->mnemonic) {
+    case ZYDIS_MNEMONIC_VMOVD:
+    case ZYDIS_MNEMONIC_VCVTSI2SS: case ZYDIS_MNEMONIC_VCVTSI2SD:
+    case ZYDIS_MNEMONIC_VCVTSS2SI: case ZYDIS_MNEMONIC_VCVTSD2SI:
+    case ZYDIS_MNEMONIC_VCVTTSS2SI: case ZYDIS_MNEMONIC_VCVTTSD2SI:
+    case ZYDIS_MNEMONIC_VPINSRD: case ZYDIS_MNEMONIC_VPEXTRD:
+    case ZYDIS_MNEMONIC_VPINSRB: case ZYDIS_MNEMONIC_VPEXTRB:
+    case ZYDIS_MNEMONIC_VPINSRW: case ZYDIS_MNEMONIC_VPEXTRW:
+    case ZYDIS_MNEMONIC_VEXTRACTPS: case ZYDIS_MNEMONIC_VMOVMSKPS:
+    case ZYDIS_MNEMONIC_VMOVMSKPD: case ZYDIS_MNEMONIC_VPMOVMSKB:
+        return false;
+    default: return true;
+    }
+}
+
 static void emit_vex(struct gen *g, const struct form *f, unsigned reg)
 {
     const ZydisDecodedInstruction *d = &g->in->d;
@@ -238,7 +264,7 @@ static void emit_vex(struct gen *g, const struct form *f, unsigned reg)
     e_u8(&g->e, 0xc4);
     e_u8(&g->e, (~reg >> 3 & 1) << 7 | 1u << 6 | (~rm >> 3 & 1) << 5 |
                     d->raw.vex.m_mmmm);
-    e_u8(&g->e, (unsigned)d->raw.vex.W << 7 | (~vvvv & 15) << 3 |
+    e_u8(&g->e, (unsigned)vex_w(g) << 7 | (~vvvv & 15) << 3 |
                     (unsigned)d->raw.vex.L << 2 | d->raw.vex.pp);
     e_u8(&g->e, d->opcode);
     emit_modrm(g, f, reg);
@@ -348,6 +374,7 @@ static void load_slots(struct gen *g, struct form *f)
 
         if (s->high && !high) {
             s->host = s->guest + 4; /* AH..BH as they are */
+            s->as_high = true;
             continue;
         }
         if (!s->used || (!s->spilled && !s->high))
@@ -365,7 +392,7 @@ static void load_slots(struct gen *g, struct form *f)
         slot_load(g, s, tmp[n++]);
     }
     if (!high) /* keep slot_store from treating them as scratch */
-        f->reg.high = f->rm.high = false;
+        f->reg.high = f->rm.high = f->vvvv.high = false;
 }
 
 static bool writes_two(const struct gen *g)

@@ -165,14 +165,14 @@ glue_slow:
     call h_slow
     test rax, rax
     jz 1f
-    mov gs:[JV_TMP], rax
+    mov gs:[JV_GLUE_TMP], rax
     mov r11, gs:[JV_SHADOW_SP]
     lea rdx, [rdx + rdx * 4]    /* special: skip the jump behind the call */
     add [r11], rdx
     LOAD_FLAGS
     mov rsp, gs:[JV_SHADOW_SP]
     LOAD_GPRS
-    mov r10, gs:[JV_TMP]
+    mov r10, gs:[JV_GLUE_TMP]
     ret
 1:  DROP_RETURN
     jmp dispatch
@@ -282,10 +282,10 @@ glue_hoist:
     mov edx, r11d
     call h_hoist
     movzx eax, al
-    mov gs:[JV_TMP], rax
+    mov gs:[JV_GLUE_TMP], rax
     mov rsp, gs:[JV_SHADOW_SP]
     LOAD_GPRS
-    mov r10, gs:[JV_TMP]
+    mov r10, gs:[JV_GLUE_TMP]
     ret
 
     .section .note.GNU-stack, "", @progbits

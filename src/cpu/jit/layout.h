@@ -46,6 +46,7 @@
 #define JC_SHIFT       2             /* the mask's lowest bit */
 #define JV_MXCSR       (JV_HOT + 168) /* u32: 0x1f80, for C */
 #define JV_TMP2        (JV_HOT + 176)
+#define JV_GLUE_TMP    (JV_HOT + 184) /* the glue's own */
 #define JV_WIN         (JV_HOT + 192) /* 3 modes of {negated page, addend} */
 #define JV_GLUE        (JV_HOT + 256) /* addresses of the glue */
 #define JV_SPILL       (JV_HOT + 512) /* hoisted addends of a block */

@@ -11,7 +11,7 @@
 #include "devices/pc/phase.h"
 
 /*
- * Real-time clock (Motorola MC146818A data sheet).
+ * Real-time clock (MC146818A data sheet).
  *
  * Nothing ticks: time is the host's wall clock plus an offset, and the flags
  * of register C are brought up to date when somebody looks. An event timer

@@ -10,7 +10,7 @@
 #include "event/loop.h"
 
 /*
- * Real-time clock with 128 bytes of battery-backed memory (Motorola MC146818A
+ * Real-time clock with 128 bytes of battery-backed memory (MC146818A
  * data sheet), ports 0x70 and 0x71. The clock runs with the host's wall clock
  * plus what the guest set; UTC, 24 hours, BCD at power-on.
  */

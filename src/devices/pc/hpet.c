@@ -9,7 +9,7 @@
 #include "devices/pc/phase.h"
 
 /*
- * High precision event timer (IA-PC HPET specification 1.0a, section 2.3).
+ * High precision event timer (HPET 1.0a, section 2.3).
  * The counter is computed from the clock; a comparator that may interrupt has
  * an event timer, armed for its next match.
  *

@@ -10,7 +10,7 @@
 #include "event/loop.h"
 
 /*
- * High precision event timer (IA-PC HPET specification 1.0a): a 64-bit counter
+ * High precision event timer (HPET 1.0a): a 64-bit counter
  * at 100 MHz, three 64-bit comparators, no FSB (MSI) delivery.
  */
 enum { HPET_TIMERS = 3, HPET_GSIS = 24, HPET_MMIO_SIZE = 0x400 };

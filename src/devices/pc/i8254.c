@@ -8,7 +8,7 @@
 #include "devices/pc/phase.h"
 
 /*
- * Programmable interval timer (Intel 8254 data sheet; "mode definitions" for
+ * Programmable interval timer (8254 data sheet; "mode definitions" for
  * what the six modes do).
  *
  * Nothing ticks: a counter's value and output are computed from the time since

@@ -11,7 +11,7 @@
 #include "event/loop.h"
 
 /*
- * Programmable interval timer (Intel 8254 data sheet), ports 0x40..0x43, and
+ * Programmable interval timer (8254 data sheet), ports 0x40..0x43, and
  * the system control port 0x61 that holds the gate and output of channel 2.
  * Channel 0 is IRQ 0.
  */

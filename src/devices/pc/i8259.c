@@ -5,7 +5,7 @@
 #include <string.h>
 
 /*
- * The pair of 8259A interrupt controllers (Intel 8259A data sheet; section
+ * The pair of 8259A interrupt controllers (8259A data sheet; section
  * names below are its). Left out: 8080 mode, buffered mode, and the cascade
  * addresses of ICW3, which the board fixes: the slave is on input 2.
  *

@@ -9,8 +9,8 @@
 #include "devices/device.h"
 
 /*
- * The two cascaded interrupt controllers of a PC (Intel 8259A data sheet) and
- * their edge/level control registers (Intel 82371SB, 4.2.6). 8086 mode only.
+ * The two cascaded interrupt controllers of a PC (8259A data sheet) and
+ * their edge/level control registers (82371SB, 4.2.6). 8086 mode only.
  */
 struct i8259_chip {
     uint8_t irr, imr, isr;

@@ -7,7 +7,7 @@
 #include "base/bits.h"
 
 /*
- * I/O APIC (Intel 82093AA data sheet, 3.0). Each change ends in
+ * I/O APIC (82093AA data sheet, 3.0). Each change ends in
  * ioapic_service, which sends what may be sent:
  *
  *   edge   st.irr holds a rising edge until it is sent; an edge that arrives

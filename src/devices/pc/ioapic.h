@@ -9,7 +9,7 @@
 #include "devices/device.h"
 
 /*
- * I/O APIC with 24 inputs (Intel 82093AA data sheet; version 0x20 with the EOI
+ * I/O APIC with 24 inputs (82093AA data sheet; version 0x20 with the EOI
  * register of the ICH family).
  */
 enum { IOAPIC_PINS = 24, IOAPIC_MMIO_SIZE = 0x1000, IOAPIC_VERSION = 0x20 };

@@ -6,7 +6,7 @@
 #include "devices/pc/lapic_int.h"
 
 /*
- * Registers of a local APIC (Intel SDM vol. 3, 11.4 to 11.9), reached by MMIO
+ * Registers of a local APIC (SDM vol. 3, 11.4 to 11.9), reached by MMIO
  * (xAPIC) or by MSR (x2APIC), and its modes. The APIC id is the CPU's index
  * and cannot be changed. Not there: CMCI entry of the LVT, suppression of EOI
  * broadcasts, SMI, remote read.
@@ -93,7 +93,7 @@ void lapic_reset(void *lapic, bool init)
                               memory_order_relaxed);
     lapic_reset_registers(l);
     /* Firmware leaves the first CPU connected to the 8259 ("virtual wire
-     * mode", MultiProcessor Specification 1.4, 3.6.2.2). Machines without
+     * mode", MP spec, 3.6.2.2). Machines without
      * firmware, and firmware that expects it done, get it from here. */
     if (!init && l->id == 0)
         set(&l->st.lvt[LAPIC_LVT_LINT0], LAPIC_MODE_EXTINT << 8);

@@ -13,7 +13,7 @@
 #include "mem/gmem.h"
 
 /*
- * Local APICs (Intel SDM vol. 3, 11): xAPIC and x2APIC, one per CPU; lapic.c
+ * Local APICs (SDM vol. 3, 11): xAPIC and x2APIC, one per CPU; lapic.c
  * holds the registers, lapic_timer.c the timer, lapic_bus.c routes messages.
  *
  * Threads: a CPU's own thread makes every call that takes its struct lapic

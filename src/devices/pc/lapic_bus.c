@@ -6,7 +6,7 @@
 #include "devices/pc/lapic_int.h"
 
 /*
- * Who gets a message: inter-processor interrupts (Intel SDM vol. 3, 11.6) and
+ * Who gets a message: inter-processor interrupts (SDM vol. 3, 11.6) and
  * message-signalled ones (11.11). No lock: what a sender reads of the other
  * APICs changes rarely and atomically.
  */

@@ -3,7 +3,7 @@
 #include "devices/pc/lapic_int.h"
 
 /*
- * Requests and service (Intel SDM vol. 3, 11.8): the way of a vector from IRR
+ * Requests and service (SDM vol. 3, 11.8): the way of a vector from IRR
  * through ISR to its EOI, and the paravirtual EOI of KVM (x86/msr.rst).
  *
  * Senders on any thread set TMR, then IRR, then post. The CPU takes bits out

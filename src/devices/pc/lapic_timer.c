@@ -3,7 +3,7 @@
 #include "devices/pc/phase.h"
 
 /*
- * The timer of a local APIC (Intel SDM vol. 3, 11.5.4): one-shot, periodic,
+ * The timer of a local APIC (SDM vol. 3, 11.5.4): one-shot, periodic,
  * and TSC deadline.
  *
  * The registers that matter here are under l->lock, as the event loop's thread

@@ -5,7 +5,7 @@
 #include <stddef.h>
 #include <string.h>
 
-/* Reset control register (Intel 82371SB, 4.2.7): bit 1 chooses a hard reset,
+/* Reset control register (82371SB, 4.2.7): bit 1 chooses a hard reset,
  * bit 2 starts it. Both kinds reset the whole machine here. */
 #define SYS_RST 0x02u
 #define RST_CPU 0x04u

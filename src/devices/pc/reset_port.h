@@ -7,7 +7,7 @@
 #include "devices/device.h"
 
 /*
- * Reset control register, port 0xcf9 (Intel 82371SB, 4.2.7). It lies inside
+ * Reset control register, port 0xcf9 (82371SB, 4.2.7). It lies inside
  * the PCI configuration address port: whoever maps 0xcf8 as one range passes
  * byte accesses at 0xcf9 on to reset_port_bus_ops (off 0, size 1).
  */

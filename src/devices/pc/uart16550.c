@@ -7,7 +7,7 @@
 #include "base/clock.h"
 
 /*
- * 16550A UART (National Semiconductor PC16550D data sheet, section 8).
+ * 16550A UART (PC16550D data sheet, section 8).
  *
  * A byte written to the transmitter is at the back end before the write
  * returns, so the holding register always reads as empty. The interrupt that

@@ -12,7 +12,7 @@
 #include "event/loop.h"
 
 /*
- * 16550A serial port (National Semiconductor PC16550D data sheet): 8 ports,
+ * 16550A serial port (PC16550D data sheet): 8 ports,
  * 16-byte receive FIFO, transmitter as fast as its back end.
  */
 enum { UART16550_FIFO = 16, UART16550_PORTS = 8 };

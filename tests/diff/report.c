@@ -196,10 +196,10 @@ void report_difference(const struct diff_case *c, unsigned fields,
                      status[engine->status]);
         return;
     }
-    if (fields & DIFF_IN_FAULT) {
+    if (fields & (DIFF_IN_FAULT | DIFF_IN_CR2)) {
         field("vector", a->vector, b->vector);
         field("error", a->error, b->error);
-        if (a->vector == 14 || b->vector == 14)
+        if (a->vector == 14 && b->vector == 14)
             field("cr2", a->cr2, b->cr2);
     }
     report_regs(a, b);

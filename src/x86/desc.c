@@ -1,29 +1,9 @@
 #include "x86/desc.h"
 
 /*
- * Descriptors, and the faults that everything in this folder raises. Tables
- * lie in guest memory and other CPUs may change them: each descriptor is read
- * once and judged by what was read.
+ * Descriptor tables lie in guest memory and other CPUs may change them: each
+ * descriptor is read once and judged by what was read.
  */
-
-int x86_fault(struct x86_cpu *cpu, unsigned vector)
-{
-    cpu->fault.vector = (uint8_t)vector;
-    cpu->fault.type = X86_EVENT_EXCEPTION;
-    cpu->fault.has_error = false;
-    cpu->fault.length = 0;
-    cpu->fault.error = 0;
-    cpu->fault.cr2 = 0;
-    return X86_FAULT;
-}
-
-int x86_fault_err(struct x86_cpu *cpu, unsigned vector, uint32_t error)
-{
-    (void)x86_fault(cpu, vector);
-    cpu->fault.has_error = true;
-    cpu->fault.error = error;
-    return X86_FAULT;
-}
 
 void x86_desc_to_seg(const struct x86_desc *d, struct x86_seg *seg)
 {

@@ -31,8 +31,10 @@ enum { MAX_LEVELS = 4, ENTRIES_64 = 512, ENTRIES_32 = 1024 };
 /* Bit 21 of a 4-MiB PDE; 20:13 hold bits 39:32 of the address (PSE-36). */
 #define PDE32_RSVD 0x200000ull
 
-/* What one walk met, from the root down. */
+/* One walk: what is asked, and what it met from the root down. */
 struct path {
+    const struct gmem *gm;
+    gva_t gva;
     void *entry[MAX_LEVELS]; /* NULL: in ROM or not in RAM, cannot be written */
     uint64_t val[MAX_LEVELS];
     unsigned nr;
@@ -40,6 +42,7 @@ struct path {
     uint64_t any; /* OR of all entries: NX */
     gpa_t gpa;
     uint8_t shift;
+    uint32_t error; /* P and RSVD of a walk that ended early */
 };
 
 /* What is not RAM reads as all ones, hence as an entry with reserved bits. */
@@ -68,31 +71,30 @@ static void add_step(struct path *p, void *entry, uint64_t val)
     p->any |= val;
 }
 
-static void set_leaf(struct path *p, uint64_t frame, unsigned shift, gva_t gva)
+static void set_leaf(struct path *p, uint64_t frame, unsigned shift)
 {
     uint64_t offset = ((uint64_t)1 << shift) - 1;
 
-    p->gpa = (frame & ~offset) | (gva & offset);
+    p->gpa = (frame & ~offset) | (p->gva & offset);
     p->shift = (uint8_t)shift;
 }
 
 /*
- * PAE and 4-level tables: from the table at gpa `table` of level `level` (0 is
- * the page table) down. Returns 0, or -1 with the P and RSVD bits in *error.
+ * PAE and 4-level tables, from the one at gpa table of level level (0 is the
+ * page table) down. Returns 0, or -1 with p->error.
  */
-static int descend64(const struct gmem *gm, struct path *p, gva_t gva,
-                     gpa_t table, unsigned level, uint64_t rsvd,
-                     uint32_t *error)
+static int descend64(struct path *p, gpa_t table, unsigned level, uint64_t rsvd)
 {
     for (;; level--) {
         unsigned shift = GPAGE_SHIFT + 9 * level;
-        uint64_t idx = (gva >> shift) & (ENTRIES_64 - 1);
+        uint64_t idx = (p->gva >> shift) & (ENTRIES_64 - 1);
         uint64_t bad = rsvd;
-        void *where;
-        uint64_t e = read_entry(gm, table + idx * sizeof(e), sizeof(e), &where);
         bool leaf = level == 0;
+        void *where;
+        uint64_t e =
+            read_entry(p->gm, table + idx * sizeof(e), sizeof(e), &where);
 
-        *error = 0;
+        p->error = 0;
         if (!(e & PTE_P))
             return -1;
         if (level == 3) {
@@ -102,69 +104,69 @@ static int descend64(const struct gmem *gm, struct path *p, gva_t gva,
             /* Frame bits below the page size; bit 12 is PAT. */
             bad |= (((uint64_t)1 << shift) - 1) & ~(uint64_t)0x1fff;
         }
-        *error = X86_PF_P | X86_PF_RSVD;
+        p->error = X86_PF_P | X86_PF_RSVD;
         if (e & bad)
             return -1;
         add_step(p, where, e);
         if (leaf) {
-            set_leaf(p, e & PTE_ADDR, shift, gva);
+            set_leaf(p, e & PTE_ADDR, shift);
             return 0;
         }
         table = e & PTE_ADDR;
     }
 }
 
-static int descend32(const struct x86_state *st, const struct gmem *gm,
-                     struct path *p, gva_t gva, uint32_t *error)
+static int descend32(const struct x86_state *st, struct path *p)
 {
     gpa_t table = st->cr3 & 0xfffff000u;
-    uint64_t idx = (gva >> 22) & (ENTRIES_32 - 1);
+    uint64_t idx = (p->gva >> 22) & (ENTRIES_32 - 1);
     void *where;
-    uint64_t e = read_entry(gm, table + idx * 4, 4, &where);
+    uint64_t e = read_entry(p->gm, table + idx * 4, 4, &where);
 
-    *error = 0;
+    p->error = 0;
     if (!(e & PTE_P))
         return -1;
     if ((e & PTE_PS) && (st->cr4 & X86_CR4_PSE)) {
-        *error = X86_PF_P | X86_PF_RSVD;
+        p->error = X86_PF_P | X86_PF_RSVD;
         if (e & PDE32_RSVD)
             return -1;
         add_step(p, where, (uint32_t)e);
-        set_leaf(p, (e & 0xffc00000u) | ((e & 0x1fe000) << 19), 22, gva);
+        set_leaf(p, (e & 0xffc00000u) | ((e & 0x1fe000) << 19), 22);
         return 0;
     }
     add_step(p, where, (uint32_t)e);
-    idx = (gva >> GPAGE_SHIFT) & (ENTRIES_32 - 1);
-    e = read_entry(gm, (e & 0xfffff000u) + idx * 4, 4, &where);
+    idx = (p->gva >> GPAGE_SHIFT) & (ENTRIES_32 - 1);
+    e = read_entry(p->gm, (e & 0xfffff000u) + idx * 4, 4, &where);
     if (!(e & PTE_P))
         return -1;
     add_step(p, where, (uint32_t)e);
-    set_leaf(p, e & 0xfffff000u, GPAGE_SHIFT, gva);
+    set_leaf(p, e & 0xfffff000u, GPAGE_SHIFT);
     return 0;
 }
 
-static int descend(const struct x86_state *st, const struct gmem *gm,
-                   struct path *p, gva_t gva, uint32_t *error)
+static int descend(const struct x86_state *st, const struct gmem *gm, gva_t gva,
+                   struct path *p)
 {
     uint64_t rsvd = PTE_RSVD_PHYS;
 
+    p->gm = gm;
+    p->gva = gva;
     p->nr = 0;
     p->all = ~(uint64_t)0;
     p->any = 0;
+    p->error = 0;
     if (!(st->msr.efer & X86_EFER_NXE))
         rsvd |= PTE_NX;
     if (st->msr.efer & X86_EFER_LMA)
-        return descend64(gm, p, gva, st->cr3 & PTE_ADDR, 3, rsvd, error);
+        return descend64(p, st->cr3 & PTE_ADDR, 3, rsvd);
     if (st->cr4 & X86_CR4_PAE) {
         uint64_t e = st->pdpte[(gva >> 30) & 3];
 
-        *error = 0;
         if (!(e & PTE_P))
             return -1;
-        return descend64(gm, p, gva, e & PTE_ADDR, 1, rsvd | PTE_RSVD_PAE,
-                         error);
+        return descend64(p, e & PTE_ADDR, 1, rsvd | PTE_RSVD_PAE);
     }
-    return descend32(st, gm, p, gva, error);
+    return descend32(st, p);
 }
 
 /* SDM vol. 3, 4.6.1: may this access use a page with these rights? */
@@ -256,6 +258,7 @@ static void fill(const struct x86_state *st, const struct path *p,
  * the entry in the few instructions since it was read, and those stop when the
  * machine is paused.
  */
+/* NOLINTNEXTLINE(readability-function-size): seven by its contract */
 int x86_walk(const struct x86_state *st, const struct gmem *gm, gva_t gva,
              enum x86_access access, enum x86_priv priv, struct x86_walk *w,
              uint32_t *error)
@@ -268,8 +271,8 @@ int x86_walk(const struct x86_state *st, const struct gmem *gm, gva_t gva,
         return 0;
     }
     do {
-        if (descend(st, gm, &p, gva, error) < 0) {
-            *error |= access_error(st, access, priv);
+        if (descend(st, gm, gva, &p) < 0) {
+            *error = p.error | access_error(st, access, priv);
             return -1;
         }
         if (!is_allowed(st, &p, access, priv)) {
@@ -285,13 +288,12 @@ int x86_probe(const struct x86_state *st, const struct gmem *gm, gva_t gva,
               struct x86_walk *w)
 {
     struct path p;
-    uint32_t error;
 
     if (!(st->cr0 & X86_CR0_PG)) {
         fill_flat(gva, w);
         return 0;
     }
-    if (descend(st, gm, &p, gva, &error) < 0)
+    if (descend(st, gm, gva, &p) < 0)
         return -1;
     fill(st, &p, w);
     return 0;

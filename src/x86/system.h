@@ -77,9 +77,28 @@ struct x86_cpu {
     struct x86_event fault;  /* valid after X86_FAULT */
 };
 
-/* Fill cpu->fault with an exception and return X86_FAULT. */
-int x86_fault(struct x86_cpu *cpu, unsigned vector); /* no error code */
-int x86_fault_err(struct x86_cpu *cpu, unsigned vector, uint32_t error);
+/* Fill cpu->fault with an exception without error code; returns X86_FAULT.
+ * Inline, so that compilers and checkers see that it never succeeds. */
+static inline int x86_fault(struct x86_cpu *cpu, unsigned vector)
+{
+    cpu->fault.vector = (uint8_t)vector;
+    cpu->fault.type = X86_EVENT_EXCEPTION;
+    cpu->fault.has_error = false;
+    cpu->fault.length = 0;
+    cpu->fault.error = 0;
+    cpu->fault.cr2 = 0;
+    return X86_FAULT;
+}
+
+/* The same with one. */
+static inline int x86_fault_err(struct x86_cpu *cpu, unsigned vector,
+                                uint32_t error)
+{
+    (void)x86_fault(cpu, vector);
+    cpu->fault.has_error = true;
+    cpu->fault.error = error;
+    return X86_FAULT;
+}
 
 /*
  * Deliver ev through the IDT or IVT: real mode, protected (16/32-bit gates,

@@ -1,4 +1,5 @@
 #include "cpu/jit/gen.h"
+#include "cpu/jit/h_sys.h"
 
 /* The second part of a block: what the hot path branches to and rarely takes. */
 
@@ -57,14 +58,6 @@ static void cold_slow(struct gen *g, const struct cold *c)
     e_mov_imm(&g->e, R_T1, c->desc);
     e_call_gs(&g->e, JV_GLUE + 8 * GLUE_COMMIT);
     jmp_to(g, c->copy_end);
-}
-
-static int h_segment(struct jit_vcpu *jv, uint64_t arg)
-{
-    (void)arg;
-    return h_deliver(jv, &(struct x86_event){.vector = (uint8_t)arg,
-                                             .type = X86_EVENT_EXCEPTION,
-                                             .has_error = 1});
 }
 
 static void cold_segment(struct gen *g, const struct cold *c)

@@ -267,7 +267,8 @@ static void emit_vex(struct gen *g, const struct form *f, unsigned reg)
     e_u8(&g->e, (unsigned)vex_w(g) << 7 | (~vvvv & 15) << 3 |
                     (unsigned)d->raw.vex.L << 2 | d->raw.vex.pp);
     e_u8(&g->e, d->opcode);
-    emit_modrm(g, f, reg);
+    if (d->attributes & ZYDIS_ATTRIB_HAS_MODRM) /* not VZEROUPPER */
+        emit_modrm(g, f, reg);
     emit_imm(g);
 }
 

@@ -161,6 +161,28 @@ static void gen_tlb(struct gen *g, unsigned size, bool write, uint32_t desc)
     c->copy_end = NULL;
 }
 
+/* Vector operands that must be aligned: legacy SSE's, unless the instruction
+ * says that it is for unaligned ones; VEX only where it says aligned. */
+static bool aligned_operand(const struct insn *in, unsigned size)
+{
+    switch (in->d.mnemonic) {
+    case ZYDIS_MNEMONIC_VMOVAPS: case ZYDIS_MNEMONIC_VMOVAPD:
+    case ZYDIS_MNEMONIC_VMOVDQA: case ZYDIS_MNEMONIC_VMOVNTPS:
+    case ZYDIS_MNEMONIC_VMOVNTPD: case ZYDIS_MNEMONIC_VMOVNTDQ:
+    case ZYDIS_MNEMONIC_VMOVNTDQA: case ZYDIS_MNEMONIC_CMPXCHG16B:
+        return true;
+    case ZYDIS_MNEMONIC_MOVUPS: case ZYDIS_MNEMONIC_MOVUPD:
+    case ZYDIS_MNEMONIC_MOVDQU: case ZYDIS_MNEMONIC_LDDQU:
+    case ZYDIS_MNEMONIC_PCMPESTRI: case ZYDIS_MNEMONIC_PCMPESTRM:
+    case ZYDIS_MNEMONIC_PCMPISTRI: case ZYDIS_MNEMONIC_PCMPISTRM:
+        return false;
+    default:
+        return size == 16 &&
+               in->d.encoding == ZYDIS_INSTRUCTION_ENCODING_LEGACY &&
+               in->d.meta.isa_ext != ZYDIS_ISA_EXT_BASE;
+    }
+}
+
 void gen_check(struct gen *g, int seg, unsigned size, bool write)
 {
     bool live = g->in->flags_live != 0;
@@ -169,6 +191,7 @@ void gen_check(struct gen *g, int seg, unsigned size, bool write)
                     (live ? DESC_FLAGS_SAVED : 0) |
                     (g->in->mem_read ? DESC_READ : 0) |
                     (seg == X86_SS ? DESC_STACK : 0) |
+                    (aligned_operand(g->in, size) ? DESC_ALIGNED : 0) |
                     (uint32_t)(g->in->rip - g->rip) << DESC_INSN_SHIFT;
 
     if (live)

@@ -197,7 +197,7 @@ static struct h_slow_result slow_cross(struct jit_vcpu *jv, gva_t gva,
     return slow_bounce(jv, gva, desc, gpa);
 }
 
-static struct h_slow_result slow_noncanonical(struct jit_vcpu *jv,
+static struct h_slow_result slow_gp(struct jit_vcpu *jv,
                                               uint32_t desc, uint64_t ret)
 {
     jv->cpu.fault.type = X86_EVENT_EXCEPTION;
@@ -218,7 +218,9 @@ struct h_slow_result h_slow(struct jit_vcpu *jv, gva_t gva, uint32_t desc,
     uint8_t *hva;
 
     if (!h_canonical(jv, gva) || !h_canonical(jv, gva + size - 1))
-        return slow_noncanonical(jv, desc, ret);
+        return slow_gp(jv, desc, ret);
+    if (desc & DESC_ALIGNED && gva & (size - 1))
+        return slow_gp(jv, desc & ~(uint32_t)DESC_STACK, ret);
     if ((gva & GPAGE_MASK) + size > GPAGE_SIZE)
         return slow_cross(jv, gva, desc, ret);
     hva = h_translate(jv, gva, write ? X86_WRITE : X86_READ, mode, &w);

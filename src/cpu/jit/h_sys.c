@@ -322,6 +322,12 @@ int h_wrbase(struct jit_vcpu *jv, uint64_t arg)
     return H_CONTINUE;
 }
 
+/* An access beyond its segment's limit; arg is the vector. */
+int h_segment(struct jit_vcpu *jv, uint64_t arg)
+{
+    return h_raise(jv, (unsigned)arg, true, 0);
+}
+
 int h_rare(struct jit_vcpu *jv, uint64_t arg)
 {
     bool step = stepping(jv);

@@ -30,17 +30,8 @@ static int push(struct rare *r)
     unsigned size = op_bytes(r), n;
     uint64_t v;
 
-    if (is_sreg(&r->in->op[0], &n)) {
-        /* A 32-bit push of a selector writes 16 bits (SDM, PUSH). */
-        uint64_t sp = rare_sp(r), old = 0;
-
-        v = r->st->seg[n].sel;
-        if (size == 4 && rare_read_mem(r, x86_linear(r->st, X86_SS,
-                                                     (sp - 4) & UINT32_MAX),
-                                       &old, 4) == X86_OK)
-            v |= old & ~(uint64_t)UINT16_MAX;
-        return rare_push(r, v, size);
-    }
+    if (is_sreg(&r->in->op[0], &n))
+        return rare_push(r, r->st->seg[n].sel, size);
     if (rare_get(r, 0, &v) < 0)
         return X86_FAULT;
     return rare_push(r, v, size);

@@ -116,6 +116,12 @@ static unsigned area_len(uint64_t mask)
     return mask & X86_XCR0_AVX ? AREA : AVX_OFF;
 }
 
+/* Registers 8 to 15 exist in 64-bit mode only. */
+static unsigned vec_len(const struct rare *r)
+{
+    return (r->jv->key & KEY_SIZE_MASK) == 2 ? 256 : 128;
+}
+
 static int xsave(struct rare *r, bool compact, bool skip_init)
 {
     uint64_t want = rfbm(r), bv = xstate_bv(r->st), put;
@@ -135,14 +141,12 @@ static int xsave(struct rare *r, bool compact, bool skip_init)
         scrub(buf);
     }
     if (put & X86_XCR0_SSE)
-        memcpy(buf + XMM_OFF, src + XMM_OFF,
-               (r->jv->key & KEY_SIZE_MASK) == 2 ? 256 : 128);
+        memcpy(buf + XMM_OFF, src + XMM_OFF, vec_len(r));
     if (compact ? put & X86_XCR0_SSE : want & (X86_XCR0_SSE | X86_XCR0_AVX))
         memcpy(buf + MXCSR_OFF, src + MXCSR_OFF, 8);
     if (put & X86_XCR0_AVX)
-        memcpy(buf + AVX_OFF, src + AVX_OFF, AVX_LEN);
+        memcpy(buf + AVX_OFF, src + AVX_OFF, vec_len(r));
     if (compact) {
-        memset(buf + LEGACY, 0, HEADER);
         put_le64(buf + LEGACY, want & bv);
         put_le64(buf + LEGACY + 8, want | (uint64_t)1 << 63);
     } else {
@@ -201,10 +205,9 @@ static int xrstor(struct rare *r)
         memcpy(dst + 32, buf + 32, 128);
     }
     if (want & bv & X86_XCR0_SSE)
-        memcpy(dst + XMM_OFF, buf + XMM_OFF,
-               (r->jv->key & KEY_SIZE_MASK) == 2 ? 256 : 128);
+        memcpy(dst + XMM_OFF, buf + XMM_OFF, vec_len(r));
     if (want & bv & X86_XCR0_AVX)
-        memcpy(dst + AVX_OFF, buf + AVX_OFF, AVX_LEN);
+        memcpy(dst + AVX_OFF, buf + AVX_OFF, vec_len(r));
     if (compact) {
         if (want & X86_XCR0_SSE)
             put_le32(dst + MXCSR_OFF, bv & X86_XCR0_SSE
@@ -288,17 +291,12 @@ static int gather(struct rare *r, unsigned idx_size, unsigned size)
         vnum(op[0].reg.value) == vnum(op[1].mem.index) ||
         vnum(op[2].reg.value) == vnum(op[1].mem.index))
         return rare_ud(r);
-    for (unsigned i = 0; i < len / size; i++) {
-        bool on = mask.b[size * i + size - 1] & 0x80;
-
-        memset(mask.b + size * i, on ? 0xff : 0, size);
-    }
     for (unsigned i = 0; i < n && rc == X86_OK; i++) {
         int64_t x = idx_size == 4 ? (int32_t)get_le32(idx.b + 4 * i)
                                   : (int64_t)get_le64(idx.b + 8 * i);
         uint64_t a = base + (uint64_t)x * op[1].mem.scale;
 
-        if (!mask.b[size * i])
+        if (!(mask.b[size * i + size - 1] & 0x80))
             continue;
         if (r->in->d.address_width == 32)
             a &= UINT32_MAX;

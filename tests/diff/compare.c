@@ -43,6 +43,10 @@ static const struct exclusion exclusions[] = {
      "which components have changed since the last XRSTOR is not visible"},
     {ZYDIS_MNEMONIC_XSAVEOPT64, DIFF_IN_MEMORY | DIFF_IN_CR2, false, 0,
      "as XSAVEOPT"},
+    {ZYDIS_MNEMONIC_IRET, DIFF_IN_CR2, true, 0,
+     "which word of the frame is read first is up to the CPU"},
+    {ZYDIS_MNEMONIC_IRETD, DIFF_IN_CR2, true, 0, "as IRET"},
+    {ZYDIS_MNEMONIC_IRETQ, DIFF_IN_CR2, true, 0, "as IRET"},
     {ZYDIS_MNEMONIC_AAA, UNDEFINED(0x8c4)},
     {ZYDIS_MNEMONIC_AAS, UNDEFINED(0x8c4)},
     {ZYDIS_MNEMONIC_AAD, UNDEFINED(0x811)},
@@ -119,7 +123,9 @@ static unsigned compare_regs(const struct diff_regs *a,
     if (a->rip != b->rip || a->cs != b->cs)
         fields |= DIFF_IN_RIP;
     if (a->rflags != b->rflags)
-        fields |= DIFF_IN_FLAGS;
+        fields |= a->vector == b->vector && a->vector != 3 && a->vector != 1
+                      ? DIFF_IN_FRAME
+                      : DIFF_IN_FLAGS;
     if (memcmp(a->gpr, b->gpr, sizeof(a->gpr)) != 0)
         fields |= DIFF_IN_GPR;
     if (a->ss != b->ss || !selector_equal(a->ds, b->ds) ||
@@ -152,7 +158,7 @@ unsigned compare(const struct diff_case *c, const struct diff_result *native,
         fields |= DIFF_IN_MEMORY;
     if (engine->warm_differs)
         fields |= DIFF_IN_WARM;
-    for (unsigned bit = 1; bit <= DIFF_IN_CR2; bit <<= 1)
+    for (unsigned bit = 1; bit <= DIFF_IN_FRAME; bit <<= 1)
         if (fields & bit && is_excluded(c, bit, &native->out, &engine->out))
             fields &= ~bit;
     return fields;
@@ -160,9 +166,19 @@ unsigned compare(const struct diff_case *c, const struct diff_result *native,
 
 const char *compare_name(unsigned fields)
 {
-    static const char *const name[] = {
-        "status", "fault", "rip",    "flags",  "gpr",        "seg",
-        "x87",    "mxcsr", "vector", "memory", "second run", "cr2"};
+    static const char *const name[] = {"status",
+                                       "fault",
+                                       "rip",
+                                       "flags",
+                                       "gpr",
+                                       "seg",
+                                       "x87",
+                                       "mxcsr",
+                                       "vector",
+                                       "memory",
+                                       "second run",
+                                       "cr2",
+                                       "fault frame flags"};
 
     return fields ? name[__builtin_ctz(fields)] : "equal";
 }

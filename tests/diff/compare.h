@@ -16,6 +16,7 @@
 #define DIFF_IN_MEMORY 0x200u
 #define DIFF_IN_WARM   0x400u
 #define DIFF_IN_CR2    0x800u
+#define DIFF_IN_FRAME  0x1000u /* flags in the frame of a fault */
 
 /* The fields in which the engine's result is wrong; 0: none. */
 unsigned compare(const struct diff_case *c, const struct diff_result *native,

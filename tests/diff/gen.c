@@ -27,6 +27,23 @@ void gen_fini(struct gen *g)
     form_free(&g->forms);
 }
 
+/* The mask of the XSAVE family is in EDX:EAX, and natively there are more
+ * components than the model has: these registers are not free for addresses. */
+static bool is_mask_used(const struct insn *in)
+{
+    const ZydisDecodedOperandMem *m = &in->op[0].mem;
+
+    if (in->d.meta.category != ZYDIS_CATEGORY_XSAVE &&
+        in->d.meta.category != ZYDIS_CATEGORY_XSAVEOPT)
+        return false;
+    return (m->base != ZYDIS_REGISTER_NONE &&
+            ZydisRegisterGetId(m->base) % 2 == 0 &&
+            ZydisRegisterGetId(m->base) < 3) ||
+           (m->index != ZYDIS_REGISTER_NONE &&
+            ZydisRegisterGetId(m->index) % 2 == 0 &&
+            ZydisRegisterGetId(m->index) < 3);
+}
+
 /* What decodes but must not run natively, or differs by design. */
 static bool is_refused(const struct insn *in)
 {
@@ -40,6 +57,8 @@ static bool is_refused(const struct insn *in)
     case ZYDIS_MNEMONIC_STR: return true;
     default: break;
     }
+    if (is_mask_used(in))
+        return true;
     /* 0x66 before a near branch: AMD and Intel differ. */
     return in->d.meta.branch_type != ZYDIS_BRANCH_TYPE_NONE &&
            in->d.meta.branch_type != ZYDIS_BRANCH_TYPE_FAR &&

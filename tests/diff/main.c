@@ -39,8 +39,9 @@ struct run {
 static void usage(FILE *f)
 {
     (void)fprintf(
-        f, "usage: cpudiff [--seed N] [--count N | --forever] [--case N]\n"
-           "               [--only MNEMONIC] [--bits 32|64] [--sequences P]\n"
+        f, "usage: cpudiff [--seed N] [--first N] [--count N | --forever]\n"
+           "               [--case N] [--only MNEMONIC]\n"
+           "               [--bits 32|64] [--sequences PERCENT]\n"
            "               [--engine jit|native] [--max-reports N]\n"
            "               [--verbose]\n"
            "Runs generated cases on the real CPU and in husk's engine and\n"
@@ -54,6 +55,7 @@ static void parse_options(struct run *run, int argc, char **argv)
         {"seed", required_argument, NULL, 's'},
         {"count", required_argument, NULL, 'n'},
         {"case", required_argument, NULL, 'c'},
+        {"first", required_argument, NULL, 'i'},
         {"forever", no_argument, NULL, 'f'},
         {"only", required_argument, NULL, 'o'},
         {"bits", required_argument, NULL, 'b'},
@@ -73,6 +75,7 @@ static void parse_options(struct run *run, int argc, char **argv)
             o->seed_given = true;
             break;
         case 'n': o->count = strtoull(optarg, NULL, 0); break;
+        case 'i': o->first = strtoull(optarg, NULL, 0); break;
         case 'c':
             o->first = strtoull(optarg, NULL, 0);
             o->count = 1;

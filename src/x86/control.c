@@ -3,7 +3,7 @@
 
 /*
  * Control and debug registers, XCR0, and the instructions that drop cached
- * translations (Intel SDM vol. 3, 2.5, 4.10 and 17.2; vol. 2, MOV CR, MOV DR,
+ * translations (Intel SDM vol. 3, 2.5, 4.10 and 18.2; vol. 2, MOV CR, MOV DR,
  * XSETBV, INVPCID). Each register is checked completely before it is changed.
  */
 
@@ -69,7 +69,7 @@ int x86_read_cr(struct x86_cpu *cpu, unsigned cr, uint64_t *val)
     return X86_OK;
 }
 
-/* Rules on CR0.PG with EFER.LME (SDM vol. 3, 9.8.5). */
+/* Rules on CR0.PG with EFER.LME (SDM vol. 3, 10.8.5). */
 static bool may_page(const struct x86_state *st, uint64_t cr0)
 {
     bool on = cr0 & X86_CR0_PG;

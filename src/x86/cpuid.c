@@ -235,7 +235,7 @@ enum { LINE_BYTES = 64 };
 
 /*
  * The same caches on every host: 32 KiB twice and 512 KiB per core, 16 MiB
- * shared. Leaf 4 and 0x8000001d have one format (AMD APM vol. 3, E.4.15).
+ * shared. Leaf 4 and 0x8000001d have one format (APM vol. 3, appendix E).
  */
 static void add_caches(struct cpuid_model *m, uint32_t leaf)
 {
@@ -381,7 +381,7 @@ static void add_extended(struct cpuid_model *m)
         l->ecx = (m->nr_cpus - 1) | id_bits(m->nr_cpus) << 12;
 }
 
-/* Sizes and associativity as in AMD APM vol. 3, E.4.4 to E.4.6; the same
+/* Sizes and associativity as APM vol. 3, appendix E, encodes them; the same
  * caches as in add_caches. */
 static void add_amd(struct cpuid_model *m)
 {

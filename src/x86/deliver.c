@@ -38,7 +38,7 @@ static uint32_t idt_error(const struct delivery *d)
     return (uint32_t)d->ev->vector << 3 | ERROR_IDT;
 }
 
-/* SDM vol. 3, 17.3.1.1: a fault's handler returns to the instruction itself,
+/* SDM vol. 3, 18.3.1.1: a fault's handler returns to the instruction itself,
  * past its own breakpoints. #DB manages RF for itself; aborts do not set it. */
 static bool pushes_rf(const struct x86_event *ev)
 {
@@ -248,7 +248,7 @@ static int deliver_gate(struct delivery *d)
     return X86_OK;
 }
 
-/* SDM vol. 3, 7.3: the error code goes onto the new task's stack. */
+/* SDM vol. 3, 8.3: the error code goes onto the new task's stack. */
 static int deliver_task(struct delivery *d)
 {
     struct x86_cpu *cpu = d->cpu;
@@ -277,7 +277,7 @@ static int deliver_protected(struct delivery *d)
                      1u << X86_DESC_TRAP;
     uint64_t unused;
 
-    /* No VME: INT n is the monitor's, unless IOPL is 3 (vol. 3, 20.3.3). */
+    /* No VME: INT n is the monitor's, unless IOPL is 3 (vol. 3, 21.3). */
     if ((st->rflags & X86_FLAGS_VM) && d->ev->type == X86_EVENT_SOFT_INT &&
         (st->rflags & X86_FLAGS_IOPL) != X86_FLAGS_IOPL)
         return x86_fault_err(cpu, X86_GP, 0);
@@ -401,7 +401,7 @@ static void recognise(struct x86_state *st, const struct x86_event *ev)
     if (ev->type == X86_EVENT_NMI)
         st->nmi_blocked = 1;
     if (ev->type == X86_EVENT_EXCEPTION && ev->vector == X86_DB)
-        st->dr7 &= ~(uint64_t)X86_DR7_GD; /* vol. 3, 17.2.4 */
+        st->dr7 &= ~(uint64_t)X86_DR7_GD; /* vol. 3, 18.2.4 */
 }
 
 /* Each turn goes up one step (benign, contributory, page fault, double fault),

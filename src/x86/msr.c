@@ -2,9 +2,9 @@
 #include "x86/system.h"
 
 /*
- * Model-specific registers (Intel SDM vol. 4; AMD APM vol. 2, appendix A; AMD
- * PPR). Those of the local APIC and of the KVM interface belong to others and
- * go through the engine's operations. An MSR that is not here does not exist:
+ * Model-specific registers (Intel SDM vol. 4; AMD APM vol. 2, appendix A).
+ * Those of the local APIC and of the KVM interface belong to others and go
+ * through the engine's operations. An MSR that is not here does not exist:
  * #GP(0), and kernels probe with that in mind.
  *
  * AMD's configuration registers (HWCR, SYSCFG, ...) hold the value that tells

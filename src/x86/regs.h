@@ -196,10 +196,10 @@ struct x86_state {
     uint8_t xsave[X86_XSAVE_SIZE] __attribute__((aligned(64)));
 };
 
-/* Power-on state (SDM vol. 3, 9.1.1); index 0 is the bootstrap processor, the
+/* Power-on state (SDM vol. 3, 10.1.1); index 0 is the bootstrap processor, the
  * others wait for a SIPI. Keeps nothing. */
 void x86_state_reset(struct x86_state *st, unsigned index);
-/* After INIT (SDM vol. 3, 9.1.1): keeps FPU, MTRRs, TSC, most MSRs. */
+/* After INIT (SDM vol. 3, 10.1.1): keeps FPU, MTRRs, TSC, most MSRs. */
 void x86_state_init(struct x86_state *st, unsigned index);
 /* Start an application processor at vector << 12. */
 void x86_state_sipi(struct x86_state *st, uint8_t vector);

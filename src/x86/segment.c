@@ -239,7 +239,7 @@ static int examine(struct x86_cpu *cpu, uint16_t sel, unsigned types,
 
 int x86_lar(struct x86_cpu *cpu, uint16_t sel, uint32_t *out, bool *ok)
 {
-    /* SDM vol. 2, LAR, table 3-55: which system types are valid. */
+    /* SDM vol. 2, LAR: which system types are valid. */
     unsigned types = x86_long_mode(cpu->st) ? 0x1a04 : 0x1a3e;
     uint64_t lo;
 
@@ -252,7 +252,7 @@ int x86_lar(struct x86_cpu *cpu, uint16_t sel, uint32_t *out, bool *ok)
 
 int x86_lsl(struct x86_cpu *cpu, uint16_t sel, uint32_t *out, bool *ok)
 {
-    /* SDM vol. 2, LSL, table 3-57: as LAR but no gates. */
+    /* SDM vol. 2, LSL: as LAR but no gates. */
     unsigned types = x86_long_mode(cpu->st) ? 0x0a04 : 0x0a0e;
     uint64_t lo;
 
@@ -274,7 +274,7 @@ int x86_verify(struct x86_cpu *cpu, uint16_t sel, bool write, bool *ok)
     return X86_OK;
 }
 
-/* In 64-bit mode only FS and GS have a base (SDM vol. 1, 3.4.4). */
+/* In 64-bit mode only FS and GS have a base (SDM vol. 3, 3.4.4). */
 gva_t x86_linear(const struct x86_state *st, enum x86_sreg seg, uint64_t off)
 {
     if (!x86_64bit_mode(st))

@@ -1,7 +1,7 @@
 #include "x86/regs.h"
 
 /*
- * Power-on, INIT and SIPI (Intel SDM vol. 3, table 9-1; AMD APM vol. 2, table
+ * Power-on, INIT and SIPI (Intel SDM vol. 3, table 10-1; AMD APM vol. 2, table
  * 14-1). Where the tables leave a choice, the values are KVM's, so that a
  * machine starts the same under every engine: the x87 control word is that of
  * FNINIT, not the power-on 0x40.
@@ -112,7 +112,7 @@ void x86_state_init(struct x86_state *st, unsigned index)
     st->msr.kvm_poll_control = 0;
 }
 
-/* SDM vol. 3, 8.4.3: CS is vector << 8 with its base to match. */
+/* SDM vol. 3, 9.4.3: CS is vector << 8 with its base to match. */
 void x86_state_sipi(struct x86_state *st, uint8_t vector)
 {
     st->seg[X86_CS].sel = (uint16_t)(vector << 8);

@@ -6,7 +6,7 @@
 
 /*
  * Task state segments: inner stacks, and the hardware task switch of 32-bit
- * systems (Intel SDM vol. 3, 7.3). Long mode keeps only the former.
+ * systems (Intel SDM vol. 3, 8.3). Long mode keeps only the former.
  *
  * A switch first reads the whole new TSS and saves into the old one; all page
  * faults on the TSSs happen there. Then the new task's registers are loaded at
@@ -191,7 +191,7 @@ static int save_task(struct x86_cpu *cpu, enum x86_task_reason reason,
     return X86_OK;
 }
 
-/* Busy bits and the link (SDM vol. 3, table 7-2). */
+/* Busy bits and the link (SDM vol. 3, table 8-2). */
 static int link_task(struct x86_cpu *cpu, struct task *t,
                      enum x86_task_reason reason)
 {
@@ -233,7 +233,7 @@ static void load_registers(struct x86_cpu *cpu, const struct task *t)
     for (unsigned i = 0; i < X86_NR_SREGS; i++)
         x86_seg_set_null(&st->seg[i], (uint16_t)t->reg[REG_SEG + i]);
     x86_seg_set_null(&st->ldtr, (uint16_t)t->reg[REG_LDT]);
-    st->dr7 &= ~(uint64_t)0x155; /* local breakpoints, SDM vol. 3, 17.2.4 */
+    st->dr7 &= ~(uint64_t)0x155; /* local breakpoints, SDM vol. 3, 18.2.4 */
     st->cpl = st->rflags & X86_FLAGS_VM ? 3 : st->seg[X86_CS].sel & 3;
 }
 

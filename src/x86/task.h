@@ -3,7 +3,7 @@
 
 #include "x86/system.h"
 
-/* Task state segments (Intel SDM vol. 3, 7). Internal to src/x86. */
+/* Task state segments (Intel SDM vol. 3, 8). Internal to src/x86. */
 
 enum x86_task_reason {
     X86_TASK_JMP,

@@ -33,10 +33,10 @@ struct cpuid_model {
     struct cpuid_leaf leaf[CPUID_MAX_LEAVES];
     unsigned nr_leaves;
     bool has[CPUID_NR_FEATURES];
-    uint64_t xcr0;        /* bits that XSETBV may set */
-    unsigned phys_bits;   /* MAXPHYADDR */
+    uint64_t xcr0;      /* bits that XSETBV may set */
+    unsigned phys_bits; /* MAXPHYADDR */
     unsigned nr_cpus;
-    bool amd;             /* vendor where AMD and Intel differ */
+    bool amd; /* vendor where AMD and Intel differ */
 };
 
 /*
@@ -48,8 +48,7 @@ struct cpuid_model {
 MUST_CHECK int cpuid_model_init(struct cpuid_model *m, const char *name,
                                 unsigned nr_cpus, struct err *err);
 
-static inline bool cpuid_has(const struct cpuid_model *m,
-                             enum cpuid_feature f)
+static inline bool cpuid_has(const struct cpuid_model *m, enum cpuid_feature f)
 {
     return m->has[f];
 }

@@ -61,9 +61,10 @@ enum {
 #define MSR_AMD_LAST       0xc001ffffu
 
 /* MTRRcap: eight variable ranges, fixed ranges, write-combining. */
-#define MTRR_CAP ((1u << 10) | (1u << 8) | X86_NR_VAR_MTRRS)
+#define MTRR_CAP  ((1u << 10) | (1u << 8) | X86_NR_VAR_MTRRS)
+#define PHYS_MASK (((uint64_t)1 << X86_PHYS_BITS) - 1)
 /* Variable masks and bases: V or the type, then the address. */
-#define MTRR_ADDR      ((((uint64_t)1 << X86_PHYS_BITS) - 1) & ~(uint64_t)GPAGE_MASK)
+#define MTRR_ADDR      (PHYS_MASK & ~GPAGE_MASK)
 #define MTRR_VALID     0x800u
 #define MTRR_DEF_KNOWN 0xcffu
 /* UC, WC, WT, WP, WB: the valid memory types; in the PAT also UC-. */

@@ -16,22 +16,22 @@ enum { X86_PHYS_BITS = 48 };
 enum x86_access { X86_READ, X86_WRITE, X86_FETCH };
 
 struct x86_walk {
-    gpa_t gpa;           /* of the byte asked for */
-    uint8_t page_shift;  /* 12, 21, 22 or 30: what one INVLPG must drop */
-    bool user;           /* U/S of all levels: user code may use it */
-    bool writable;       /* R/W of all levels */
-    bool exec;           /* no NX at any level */
-    bool dirty;          /* D is (now) set in the leaf */
-    bool global;         /* G in the leaf and CR4.PGE */
+    gpa_t gpa;          /* of the byte asked for */
+    uint8_t page_shift; /* 12, 21, 22 or 30: what one INVLPG must drop */
+    bool user;          /* U/S of all levels: user code may use it */
+    bool writable;      /* R/W of all levels */
+    bool exec;          /* no NX at any level */
+    bool dirty;         /* D is (now) set in the leaf */
+    bool global;        /* G in the leaf and CR4.PGE */
 };
 
 /* Who makes the access; decides U/S, SMEP, SMAP and WP. */
 enum x86_priv {
-    X86_PRIV_USER,       /* CPL 3 */
-    X86_PRIV_SUPER,      /* CPL 0..2, EFLAGS.AC clear (SMAP applies) */
-    X86_PRIV_SUPER_AC,   /* CPL 0..2, EFLAGS.AC set (SMAP does not) */
-    X86_PRIV_IMPLICIT    /* descriptor tables, TSS, stacks at delivery: as
-                            supervisor with AC clear */
+    X86_PRIV_USER,     /* CPL 3 */
+    X86_PRIV_SUPER,    /* CPL 0..2, EFLAGS.AC clear (SMAP applies) */
+    X86_PRIV_SUPER_AC, /* CPL 0..2, EFLAGS.AC set (SMAP does not) */
+    X86_PRIV_IMPLICIT  /* descriptor tables, TSS, stacks at delivery: as
+                          supervisor with AC clear */
 };
 
 /*

@@ -11,8 +11,22 @@
  */
 
 enum x86_gpr {
-    X86_RAX, X86_RCX, X86_RDX, X86_RBX, X86_RSP, X86_RBP, X86_RSI, X86_RDI,
-    X86_R8, X86_R9, X86_R10, X86_R11, X86_R12, X86_R13, X86_R14, X86_R15,
+    X86_RAX,
+    X86_RCX,
+    X86_RDX,
+    X86_RBX,
+    X86_RSP,
+    X86_RBP,
+    X86_RSI,
+    X86_RDI,
+    X86_R8,
+    X86_R9,
+    X86_R10,
+    X86_R11,
+    X86_R12,
+    X86_R13,
+    X86_R14,
+    X86_R15,
     X86_NR_GPRS
 };
 
@@ -30,37 +44,37 @@ struct x86_seg {
     uint16_t attr;
 };
 
-#define X86_SEG_TYPE  0x000fu
-#define X86_SEG_S     0x0010u
+#define X86_SEG_TYPE   0x000fu
+#define X86_SEG_S      0x0010u
 #define X86_SEG_DPL(a) (((a) >> 5) & 3u)
-#define X86_SEG_P     0x0080u
-#define X86_SEG_L     0x2000u
-#define X86_SEG_DB    0x4000u
-#define X86_SEG_G     0x8000u
+#define X86_SEG_P      0x0080u
+#define X86_SEG_L      0x2000u
+#define X86_SEG_DB     0x4000u
+#define X86_SEG_G      0x8000u
 
 struct x86_dtable {
     uint64_t base;
     uint16_t limit;
 };
 
-#define X86_FLAGS_CF   0x00000001u
+#define X86_FLAGS_CF    0x00000001u
 #define X86_FLAGS_FIXED 0x00000002u
-#define X86_FLAGS_PF   0x00000004u
-#define X86_FLAGS_AF   0x00000010u
-#define X86_FLAGS_ZF   0x00000040u
-#define X86_FLAGS_SF   0x00000080u
-#define X86_FLAGS_TF   0x00000100u
-#define X86_FLAGS_IF   0x00000200u
-#define X86_FLAGS_DF   0x00000400u
-#define X86_FLAGS_OF   0x00000800u
-#define X86_FLAGS_IOPL 0x00003000u
-#define X86_FLAGS_NT   0x00004000u
-#define X86_FLAGS_RF   0x00010000u
-#define X86_FLAGS_VM   0x00020000u
-#define X86_FLAGS_AC   0x00040000u
-#define X86_FLAGS_VIF  0x00080000u
-#define X86_FLAGS_VIP  0x00100000u
-#define X86_FLAGS_ID   0x00200000u
+#define X86_FLAGS_PF    0x00000004u
+#define X86_FLAGS_AF    0x00000010u
+#define X86_FLAGS_ZF    0x00000040u
+#define X86_FLAGS_SF    0x00000080u
+#define X86_FLAGS_TF    0x00000100u
+#define X86_FLAGS_IF    0x00000200u
+#define X86_FLAGS_DF    0x00000400u
+#define X86_FLAGS_OF    0x00000800u
+#define X86_FLAGS_IOPL  0x00003000u
+#define X86_FLAGS_NT    0x00004000u
+#define X86_FLAGS_RF    0x00010000u
+#define X86_FLAGS_VM    0x00020000u
+#define X86_FLAGS_AC    0x00040000u
+#define X86_FLAGS_VIF   0x00080000u
+#define X86_FLAGS_VIP   0x00100000u
+#define X86_FLAGS_ID    0x00200000u
 #define X86_FLAGS_ARITH 0x000008d5u
 
 #define X86_CR0_PE 0x00000001u
@@ -93,11 +107,11 @@ struct x86_dtable {
 #define X86_CR4_SMEP       0x00100000u
 #define X86_CR4_SMAP       0x00200000u
 
-#define X86_EFER_SCE   0x00000001u
-#define X86_EFER_LME   0x00000100u
-#define X86_EFER_LMA   0x00000400u
-#define X86_EFER_NXE   0x00000800u
-#define X86_EFER_FFXSR 0x00004000u
+#define X86_EFER_SCE      0x00000001u
+#define X86_EFER_LME      0x00000100u
+#define X86_EFER_LMA      0x00000400u
+#define X86_EFER_NXE      0x00000800u
+#define X86_EFER_FFXSR    0x00004000u
 #define X86_EFER_AUTOIBRS 0x00200000u
 
 #define X86_DR6_FIXED 0xffff0ff0u /* bits that read as one */
@@ -108,21 +122,35 @@ struct x86_dtable {
 #define X86_DR7_GD    0x00002000u
 
 enum x86_vector {
-    X86_DE = 0, X86_DB = 1, X86_NMI = 2, X86_BP = 3, X86_OF = 4, X86_BR = 5,
-    X86_UD = 6, X86_NM = 7, X86_DF = 8, X86_TS = 10, X86_NP = 11,
-    X86_SS_FAULT = 12, X86_GP = 13, X86_PF = 14, X86_MF = 16, X86_AC = 17,
-    X86_MC = 18, X86_XM = 19
+    X86_DE = 0,
+    X86_DB = 1,
+    X86_NMI = 2,
+    X86_BP = 3,
+    X86_OF = 4,
+    X86_BR = 5,
+    X86_UD = 6,
+    X86_NM = 7,
+    X86_DF = 8,
+    X86_TS = 10,
+    X86_NP = 11,
+    X86_SS_FAULT = 12,
+    X86_GP = 13,
+    X86_PF = 14,
+    X86_MF = 16,
+    X86_AC = 17,
+    X86_MC = 18,
+    X86_XM = 19
 };
 
-#define X86_PF_P 1u
-#define X86_PF_W 2u
-#define X86_PF_U 4u
+#define X86_PF_P    1u
+#define X86_PF_W    2u
+#define X86_PF_U    4u
 #define X86_PF_RSVD 8u
-#define X86_PF_I 16u
+#define X86_PF_I    16u
 
-#define X86_XCR0_X87 1u
-#define X86_XCR0_SSE 2u
-#define X86_XCR0_AVX 4u
+#define X86_XCR0_X87    1u
+#define X86_XCR0_SSE    2u
+#define X86_XCR0_AVX    4u
 #define X86_XCR0_AVX512 0xe0u
 
 /* Standard-format XSAVE area: legacy region, header, AVX, AVX-512. */
@@ -135,7 +163,7 @@ enum x86_mp_state {
     X86_NR_MP_STATES
 };
 
-#define X86_NR_VAR_MTRRS 8
+#define X86_NR_VAR_MTRRS   8
 #define X86_NR_FIXED_MTRRS 11
 
 struct x86_msrs {
@@ -162,7 +190,7 @@ struct x86_event {
 
 enum x86_event_type {
     X86_EVENT_NONE,
-    X86_EVENT_EXTERNAL,  /* from the interrupt controller */
+    X86_EVENT_EXTERNAL, /* from the interrupt controller */
     X86_EVENT_NMI,
     X86_EVENT_EXCEPTION, /* a fault or trap of the CPU */
     X86_EVENT_SOFT_INT,  /* INT n */
@@ -184,11 +212,11 @@ struct x86_state {
     uint64_t tsc_offset; /* guest TSC = host TSC + offset */
     uint64_t tsc_deadline;
     struct x86_msrs msr;
-    uint8_t cpl;          /* SS.DPL, kept apart: hot */
-    uint8_t mp_state;     /* enum x86_mp_state */
-    uint8_t int_shadow;   /* after STI or MOV SS: no interrupt before the next
-                             instruction has ended */
-    uint8_t nmi_blocked;  /* until the next IRET */
+    uint8_t cpl;         /* SS.DPL, kept apart: hot */
+    uint8_t mp_state;    /* enum x86_mp_state */
+    uint8_t int_shadow;  /* after STI or MOV SS: no interrupt before the next
+                            instruction has ended */
+    uint8_t nmi_blocked; /* until the next IRET */
     uint8_t nmi_pending;
     uint8_t smbase_unused[3];
     struct x86_event event; /* NONE if nothing is pending */

@@ -101,16 +101,19 @@ static void on_signal(void *opaque, int fd, uint32_t events)
 
 /* --- Devices and their consoles ------------------------------------------ */
 
+/* Until all is taken or the UART has said no: only then does it call back. */
 static size_t uart_take(void *opaque, const uint8_t *buf, size_t len)
 {
     struct vmm *vm = opaque;
     struct uart16550 *u = pc_uart(vm->pc);
-    size_t room = uart16550_can_receive(u);
+    size_t taken = 0, n;
 
-    len = len < room ? len : room;
-    if (len > 0)
-        uart16550_receive(u, buf, len);
-    return len;
+    while (taken < len && (n = uart16550_can_receive(u)) > 0) {
+        n = n < len - taken ? n : len - taken;
+        uart16550_receive(u, buf + taken, n);
+        taken += n;
+    }
+    return taken;
 }
 
 static size_t hvc_take(void *opaque, const uint8_t *buf, size_t len)

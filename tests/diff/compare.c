@@ -3,6 +3,7 @@
 #include <Zydis/Zydis.h>
 #include <string.h>
 
+#include "dead.h"
 #include "state.h"
 
 /*
@@ -111,10 +112,27 @@ static bool selector_equal(uint64_t a, uint64_t b)
     return a == b || (a <= 3 && b <= 3);
 }
 
-static unsigned compare_regs(const struct diff_regs *a,
+/* Flags in the frame of the same fault may differ where they are dead. */
+static unsigned compare_flags(const struct diff_case *c,
+                              const struct diff_regs *a,
+                              const struct diff_regs *b)
+{
+    uint64_t diff = a->rflags ^ b->rflags;
+
+    if (!diff)
+        return 0;
+    if (a->vector != b->vector || a->vector == 3 || a->vector == 1)
+        return DIFF_IN_FLAGS;
+    if (a->rip == b->rip)
+        diff &= ~dead_flags(c, a->rip);
+    return diff ? DIFF_IN_FRAME : 0;
+}
+
+static unsigned compare_regs(const struct diff_case *c,
+                             const struct diff_regs *a,
                              const struct diff_regs *b)
 {
-    unsigned fields = 0;
+    unsigned fields = compare_flags(c, a, b);
 
     if (!fault_equal(a, b))
         fields |= DIFF_IN_FAULT;
@@ -122,10 +140,6 @@ static unsigned compare_regs(const struct diff_regs *a,
         fields |= DIFF_IN_CR2;
     if (a->rip != b->rip || a->cs != b->cs)
         fields |= DIFF_IN_RIP;
-    if (a->rflags != b->rflags)
-        fields |= a->vector == b->vector && a->vector != 3 && a->vector != 1
-                      ? DIFF_IN_FRAME
-                      : DIFF_IN_FLAGS;
     if (memcmp(a->gpr, b->gpr, sizeof(a->gpr)) != 0)
         fields |= DIFF_IN_GPR;
     if (a->ss != b->ss || !selector_equal(a->ds, b->ds) ||
@@ -152,7 +166,7 @@ unsigned compare(const struct diff_case *c, const struct diff_result *native,
         return DIFF_IN_STATUS;
     if (native->status != DIFF_DONE)
         return 0; /* both ran away */
-    fields = compare_regs(&native->out, &engine->out);
+    fields = compare_regs(c, &native->out, &engine->out);
     if (native->nr_changed != engine->nr_changed ||
         native->changed_hash != engine->changed_hash)
         fields |= DIFF_IN_MEMORY;

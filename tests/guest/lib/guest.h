@@ -154,7 +154,7 @@ static inline uint64_t rdtsc(void)
 {
     uint32_t lo, hi;
 
-    __asm__ volatile("rdtsc" : "=a"(lo), "=d"(hi));
+    __asm__ volatile("lfence\n rdtsc" : "=a"(lo), "=d"(hi)::"memory");
     return lo | (uint64_t)hi << 32;
 }
 

@@ -270,7 +270,8 @@ static enum insn_class other_class(const struct insn *in)
     case ZYDIS_MNEMONIC_WRFSBASE: case ZYDIS_MNEMONIC_WRGSBASE:
         return IC_FSGSBASE;
     case ZYDIS_MNEMONIC_CLFLUSH: case ZYDIS_MNEMONIC_CLFLUSHOPT:
-    case ZYDIS_MNEMONIC_CLWB: case ZYDIS_MNEMONIC_PREFETCHNTA:
+    case ZYDIS_MNEMONIC_CLWB: return IC_RARE; /* they fault as loads do */
+    case ZYDIS_MNEMONIC_PREFETCHNTA:
     case ZYDIS_MNEMONIC_PREFETCHT0: case ZYDIS_MNEMONIC_PREFETCHT1:
     case ZYDIS_MNEMONIC_PREFETCHT2: case ZYDIS_MNEMONIC_PREFETCHW:
     case ZYDIS_MNEMONIC_PREFETCH: case ZYDIS_MNEMONIC_PREFETCHWT1:
@@ -379,9 +380,17 @@ static bool common_stack(const struct insn *in, uint32_t key)
            in->d.operand_width == 32;
 }
 
+bool insn_writes_code_segment(const struct insn *in, uint32_t key)
+{
+    return (key & KEY_SIZE_MASK) != 2 && !(key & (KEY_REAL | KEY_VM86)) &&
+           in->mem_write && in->rm->mem.segment == ZYDIS_REGISTER_CS;
+}
+
 /* What privilege and mode make of an instruction. */
 static enum insn_class mode_gate(const struct insn *in, uint32_t key)
 {
+    if (in->class != IC_UD && insn_writes_code_segment(in, key))
+        return IC_RARE;
     switch (in->class) {
     case IC_PUSH: case IC_POP: case IC_LEAVE: case IC_PUSHF: case IC_CALL:
     case IC_CALL_IND: case IC_RET:
@@ -450,9 +459,49 @@ static void find_operands(struct insn *in)
         in->mem = true;
         in->mem_read = in->rm->actions & ZYDIS_OPERAND_ACTION_MASK_READ;
         in->mem_write = in->rm->actions & ZYDIS_OPERAND_ACTION_MASK_WRITE;
+        /* An unmasked exception keeps an x87 store from happening: what is
+         * written back in its place must be what was there. */
+        if (in->mem_write && in->d.meta.isa_ext == ZYDIS_ISA_EXT_X87)
+            in->mem_read = true;
     }
     if (!is_gpr(in->vvvv))
         in->vvvv = NULL;
+}
+
+/* SIB with base 101b and mod 00 has a displacement and no base, whatever REX.B
+ * says (SDM vol. 2, table 2-3); Zydis makes r13 of it. */
+static void fix_sib(struct insn *in)
+{
+    for (unsigned i = 0; i < in->d.operand_count; i++) {
+        ZydisDecodedOperand *op = &in->op[i];
+
+        if (op->type != ZYDIS_OPERAND_TYPE_MEMORY ||
+            op->mem.base == ZYDIS_REGISTER_NONE || in->d.raw.modrm.mod != 0 ||
+            in->d.raw.modrm.rm != 4 || in->d.raw.sib.base != 5 ||
+            in->d.address_width == 16 ||
+            op->encoding != ZYDIS_OPERAND_ENCODING_MODRM_RM)
+            continue;
+        op->mem.base = ZYDIS_REGISTER_NONE;
+        op->mem.disp.has_displacement = ZYAN_TRUE;
+        op->mem.disp.value = in->d.raw.disp.value;
+    }
+}
+
+/* F3 REX.B 90 exchanges rAX and r8; only without REX.B it is PAUSE. F3 then
+ * means nothing, as DS does. */
+static ZyanStatus decode_one(const ZydisDecoder *dec, struct insn *in,
+                             const uint8_t *bytes, size_t len)
+{
+    ZyanStatus s = ZydisDecoderDecodeFull(dec, bytes, len, &in->d, in->op);
+    uint8_t copy[15];
+
+    if (ZYAN_FAILED(s) || in->d.mnemonic != ZYDIS_MNEMONIC_PAUSE ||
+        !in->d.raw.rex.B)
+        return s;
+    len = in->d.length;
+    for (size_t i = 0; i < len; i++)
+        copy[i] = bytes[i] == 0xf3 ? 0x3e : bytes[i];
+    return ZydisDecoderDecodeFull(dec, copy, len, &in->d, in->op);
 }
 
 static void decoder_for(ZydisDecoder *dec, uint32_t key)
@@ -498,7 +547,7 @@ int insn_decode(struct insn *in, const uint8_t *bytes, size_t len,
     in->class = IC_UD;
     in->reg = in->rm = in->vvvv = NULL;
     in->mem = in->mem_read = in->mem_write = false;
-    s = ZydisDecoderDecodeFull(&dec, bytes, len, &in->d, in->op);
+    s = decode_one(&dec, in, bytes, len);
     if (s == ZYDIS_STATUS_NO_MORE_DATA && len < 15)
         return -1;
     if (ZYAN_FAILED(s)) {
@@ -508,6 +557,7 @@ int insn_decode(struct insn *in, const uint8_t *bytes, size_t len,
         return 1;
     }
     memcpy(in->bytes, bytes, in->d.length);
+    fix_sib(in);
     find_operands(in);
     in->class = classify(in, key, model);
     in->class = fpu_gate(in, key);

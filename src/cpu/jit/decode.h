@@ -73,6 +73,9 @@ unsigned insn_gpr(ZydisRegister r, bool *high);
 /* Does it end a block? */
 bool insn_ends_block(const struct insn *in);
 
+/* Does it write through CS, in protected mode? */
+bool insn_writes_code_segment(const struct insn *in, uint32_t key);
+
 /* Which arithmetic flags may be read after execution arrives at bytes. */
 uint32_t insn_peek_live(const uint8_t *bytes, size_t len, uint32_t key);
 

@@ -240,6 +240,16 @@ static inline void e_op_gs_base(struct emit *e, unsigned op, unsigned reg,
     e_u32(e, off);
 }
 
+/* Pad so that the rel32 of a jump whose opcode has n bytes is aligned. */
+static inline void e_align_rel32(struct emit *e, unsigned n)
+{
+    static const uint8_t nops[4][3] = {
+        {0}, {0x90}, {0x66, 0x90}, {0x0f, 0x1f, 0x00}};
+    unsigned pad = (unsigned)(0 - ((uintptr_t)e->p + n)) & 3;
+
+    e_bytes(e, nops[pad], pad);
+}
+
 /* Jumps; the returned pointer is that of the rel32, for e_patch. */
 static inline uint8_t *e_jmp32(struct emit *e)
 {

@@ -175,6 +175,7 @@ static void free_parts(struct jit_vcpu *jv)
     unmap(jv->shadow_map, SHADOW_SIZE);
     unmap(jv->c_map, C_STACK_SIZE);
     unmap(jv->alt_stack, ALT_STACK_SIZE);
+    unmap(jv->nowhere, 2 * GPAGE_SIZE);
     if (jv->gen)
         free(jv->gen->insns);
     free(jv->gen);
@@ -195,6 +196,7 @@ static void reset_sets(struct jit_vcpu *jv)
             h_tables_clear(&jv->sets[i]);
     }
     jv->set = &jv->sets[0];
+    h_windows_clear(jv);
 }
 
 static int vcpu_create(void *engine, struct vcpu *v, struct err *err)
@@ -221,10 +223,11 @@ static int vcpu_create(void *engine, struct vcpu *v, struct err *err)
     jv->shadow_map = map_anon(SHADOW_SIZE);
     jv->c_map = map_anon(C_STACK_SIZE);
     jv->alt_stack = map_anon(ALT_STACK_SIZE);
+    jv->nowhere = map_anon(2 * GPAGE_SIZE);
     jv->gen = calloc(1, sizeof(*jv->gen));
     if (jv->gen)
         jv->gen->insns = calloc(TB_MAX_INSNS, sizeof(*jv->gen->insns));
-    if (!jv->shadow_map || !jv->c_map || !jv->alt_stack || !jv->gen ||
+    if (!jv->shadow_map || !jv->c_map || !jv->alt_stack || !jv->nowhere || !jv->gen ||
         !jv->gen->insns) {
         free_parts(jv);
         return err_set(err, -ENOMEM, "create vCPU %u: out of memory",
@@ -251,12 +254,36 @@ static int vcpu_create(void *engine, struct vcpu *v, struct err *err)
     return 0;
 }
 
+static void log_stats(const struct jit_vcpu *jv)
+{
+    static const char *const names[JIT_NR_STATS] = {
+        [JIT_STAT_LOOKUP] = "lookups",
+        [JIT_STAT_LOOKUP_SLOW] = "slow lookups",
+        [JIT_STAT_LINK] = "links",
+        [JIT_STAT_TRANSLATE] = "translations",
+        [JIT_STAT_SLOW] = "TLB misses",
+        [JIT_STAT_BOUNCE] = "bounces",
+        [JIT_STAT_CODE_STORE] = "stores to code pages",
+        [JIT_STAT_INVALIDATE] = "invalidations",
+        [JIT_STAT_FAULT] = "faults",
+        [JIT_STAT_RARE] = "rare instructions",
+        [JIT_STAT_FLUSH] = "flushes",
+        [JIT_STAT_FLUSH_PAGE] = "page flushes",
+        [JIT_STAT_CR3] = "CR3 loads",
+    };
+
+    for (unsigned i = 0; i < JIT_NR_STATS; i++)
+        log_debug("jit", "vcpu%u: %llu %s", jv->v->index,
+                  (unsigned long long)jv->stat[i], names[i]);
+}
+
 static void vcpu_destroy(struct vcpu *v)
 {
     struct jit_vcpu *jv = v->engine_vcpu;
 
     if (!jv)
         return;
+    log_stats(jv);
     jv->eng->vcpu[v->index] = NULL;
     v->engine_vcpu = NULL;
     free_parts(jv);

@@ -96,6 +96,7 @@ void gen_jump(struct gen *g, uint64_t target)
     if (g->key & KEY_STEP) {
         gen_helper(g, h_step_done, 0, target);
     } else if (linkable(g, target)) {
+        e_align_rel32(&g->e, 1);
         add_link(g, e_jmp32(&g->e), target);
     } else {
         e_mov_imm(&g->e, R_T0, target);
@@ -135,6 +136,7 @@ static void flow_jcc(struct gen *g)
     uint64_t target = branch_target(g);
 
     if (linkable(g, target)) {
+        e_align_rel32(&g->e, 2);
         add_link(g, e_jcc32(&g->e, condition(g->in)), target);
         return;
     }
@@ -238,6 +240,7 @@ static void flow_call(struct gen *g)
         return;
     }
     if (linkable(g, target)) {
+        e_align_rel32(&g->e, 1);
         add_link(g, e_call32(&g->e), target);
     } else {
         e_mov_imm(&g->e, R_T0, target);

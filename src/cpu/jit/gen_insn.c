@@ -184,8 +184,8 @@ static void emit_imm(struct gen *g)
         e_bytes(&g->e, g->in->bytes + d->raw.imm[0].offset,
                 (size_t)(d->length - d->raw.imm[0].offset));
     else if (d->encoding == ZYDIS_INSTRUCTION_ENCODING_VEX &&
-             d->opcode_map == ZYDIS_OPCODE_MAP_0F3A)
-        e_u8(&g->e, g->in->bytes[d->length - 1]); /* register in imm8 */
+             d->opcode_map == ZYDIS_OPCODE_MAP_0F3A) /* register in imm8 */
+        e_u8(&g->e, g->in->bytes[d->length - 1] & (gen_64(g) ? 0xff : 0x7f));
 }
 
 /* Does a byte register without REX mean SPL..DIL here? */
@@ -286,7 +286,7 @@ static unsigned raw_rm(const struct gen *g)
     const ZydisDecodedInstruction *d = &g->in->d;
 
     if (d->encoding == ZYDIS_INSTRUCTION_ENCODING_VEX)
-        return d->raw.modrm.rm | (d->raw.vex.B ? 0u : 8u);
+        return d->raw.modrm.rm | (d->raw.vex.B || !gen_64(g) ? 0u : 8u);
     return d->raw.modrm.rm | (gen_64(g) && d->raw.rex.B ? 8u : 0u);
 }
 
@@ -436,10 +436,34 @@ static void form_init(struct gen *g, struct form *f)
     }
 }
 
+/* Outside 64-bit mode VZEROUPPER and VZEROALL leave registers 8 to 15 alone.
+ * A VEX.128 move onto itself clears the upper half. */
+static void gen_vzero32(struct gen *g)
+{
+    bool all = g->in->d.mnemonic == ZYDIS_MNEMONIC_VZEROALL;
+
+    for (unsigned n = 0; n < 8; n++) {
+        e_u8(&g->e, 0xc5);
+        if (all) { /* vpxor xmm, xmm, xmm */
+            e_u8(&g->e, 0x81 | (~n & 15) << 3);
+            e_u8(&g->e, 0xef);
+        } else { /* vmovaps xmm, xmm */
+            e_u8(&g->e, 0xf8);
+            e_u8(&g->e, 0x28);
+        }
+        e_u8(&g->e, 0xc0 | n << 3 | n);
+    }
+}
+
 void gen_plain(struct gen *g)
 {
     struct form f;
 
+    if (!gen_64(g) && (g->in->d.mnemonic == ZYDIS_MNEMONIC_VZEROALL ||
+                       g->in->d.mnemonic == ZYDIS_MNEMONIC_VZEROUPPER)) {
+        gen_vzero32(g);
+        return;
+    }
     form_init(g, &f);
     if (g->in->mem) {
         gen_address(g, g->in->rm);

@@ -145,6 +145,8 @@ static void gen_tlb(struct gen *g, unsigned size, bool write, uint32_t desc)
     struct cold *c;
 
     e_mov_rr(&g->e, R_T1, R_T0);
+    e_shr_imm(&g->e, 1, R_T1, TLB_FOLD);
+    e_op_rr(&g->e, 0x31, 1, R_T0, R_T1); /* xor r11, r10 */
     e_shr_imm(&g->e, 1, R_T1, 8);
     e_rex(&g->e, 0, 0, 0, R_T1, false); /* and r11d, imm32 */
     e_u8(&g->e, 0x81);

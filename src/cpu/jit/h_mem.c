@@ -157,6 +157,7 @@ static struct h_slow_result slow_bounce(struct jit_vcpu *jv, gva_t gva,
     unsigned first = (unsigned)(GPAGE_SIZE - (gva & GPAGE_MASK));
     unsigned at = gva & 63;
 
+    jv->stat[JIT_STAT_BOUNCE]++;
     if (first > size)
         first = size;
     if (desc & DESC_READ || !(desc & DESC_WRITE)) {
@@ -217,6 +218,7 @@ struct h_slow_result h_slow(struct jit_vcpu *jv, gva_t gva, uint32_t desc,
     struct x86_walk w;
     uint8_t *hva;
 
+    jv->stat[JIT_STAT_SLOW]++;
     if (!h_canonical(jv, gva) || !h_canonical(jv, gva + size - 1))
         return slow_gp(jv, desc, ret);
     if (desc & DESC_ALIGNED && gva & (size - 1))
@@ -246,6 +248,7 @@ struct h_slow_result h_slow(struct jit_vcpu *jv, gva_t gva, uint32_t desc,
         if (!has_code(jv, hva))
             return (struct h_slow_result){(uint64_t)hva, 0};
     }
+    jv->stat[JIT_STAT_CODE_STORE]++;
     jv->commit.gva = gva;
     jv->commit.size = size;
     jv->commit.bounced = 0;
@@ -297,7 +300,7 @@ static void *tlb_hit(struct jit_vcpu *jv, gva_t gva, enum jit_mode mode,
 {
     struct jit_tlb_entry *e =
         &jv->set->tables->tlb[mode][write]
-                        [gva >> GPAGE_SHIFT & (TLB_ENTRIES - 1)];
+                        [jit_tlb_index(gva)];
     uint64_t off = gva + e->tag;
 
     return off < GPAGE_SIZE ? (uint8_t *)e->addend + off : NULL;

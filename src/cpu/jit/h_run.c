@@ -69,6 +69,7 @@ int h_fault(struct jit_vcpu *jv)
 {
     struct x86_event ev;
 
+    jv->stat[JIT_STAT_FAULT]++;
     ev.vector = jv->cpu.fault.vector;
     ev.type = jv->cpu.fault.type;
     ev.has_error = jv->cpu.fault.has_error;
@@ -207,6 +208,7 @@ const void *h_lookup(struct jit_vcpu *jv)
     int fault;
 
     jv->link = 0;
+    jv->stat[JIT_STAT_LOOKUP]++;
     if (jv->st.int_shadow)
         jv->st.int_shadow = 0;
     else if (atomic_load(&jv->pending) && serve(jv) == H_EXIT)
@@ -214,6 +216,7 @@ const void *h_lookup(struct jit_vcpu *jv)
     jc = jc_slot(jv, jv->st.rip);
     if (jc->tag == (uint64_t)0 - jv->st.rip)
         return (const void *)jc->host;
+    jv->stat[JIT_STAT_LOOKUP_SLOW]++;
     tb = find(jv, &fault);
     if (!tb)
         return translate(jv); /* a fault is raised there, on the same walk */
@@ -253,6 +256,7 @@ const void *h_link(struct jit_vcpu *jv, uint32_t n)
     if (atomic_load(&jv->pending))
         return h_lookup(jv);
     jv->link = 0;
+    jv->stat[JIT_STAT_LINK]++;
     tb = find(jv, &fault);
     if (!tb) {
         const void *code = translate(jv);
@@ -261,10 +265,14 @@ const void *h_link(struct jit_vcpu *jv, uint32_t n)
         return code;
     }
     jit_lock_take(&eng->lock);
-    if (n < eng->nr_links && !tb->invalid && may_link(jv, &eng->links[n], tb)) {
-        h_tb_link(eng, n, tb);
-        if (tb->gpa2)
-            eng->links[n].cross = 1;
+    if (n < eng->nr_links && !tb->invalid && !eng->links[n].to) {
+        if (may_link(jv, &eng->links[n], tb)) {
+            if (tb->gpa2)
+                eng->links[n].cross = 1;
+            h_tb_link(eng, n, tb);
+        } else {
+            h_tb_link_alt(eng, n);
+        }
     }
     jit_lock_drop(&eng->lock);
     return (const void *)((uint64_t)eng->code_rx + tb->host + tb->entry);

@@ -84,7 +84,7 @@ static void *host(struct string *s, gva_t gva, bool write)
     struct jit_vcpu *jv = s->jv;
     const struct jit_tlb_entry *e =
         &jv->set->tables->tlb[s->mode][write]
-                             [gva >> GPAGE_SHIFT & (TLB_ENTRIES - 1)];
+                             [jit_tlb_index(gva)];
     struct x86_walk w;
     uint8_t *hva;
     uint64_t n;

@@ -333,6 +333,7 @@ int h_rare(struct jit_vcpu *jv, uint64_t arg)
     bool step = stepping(jv);
     int rc;
 
+    jv->stat[JIT_STAT_RARE]++;
     h_flags_out(jv);
     rc = (int)h_call_c(jv, rare_run, jv, arg & 0xff, 0, 0);
     if (rc == H_EXIT)

@@ -85,6 +85,12 @@ void h_tb_link(struct jit_engine *eng, uint32_t n, struct tb *to)
     patch_rel32(eng, l->patch, to->host + (l->checked ? 0 : to->entry));
 }
 
+/* The link's target cannot be relied on: find it by the jump cache. */
+void h_tb_link_alt(struct jit_engine *eng, uint32_t n)
+{
+    patch_rel32(eng, eng->links[n].patch, eng->links[n].alt);
+}
+
 static void unlink_one(struct jit_engine *eng, uint32_t n)
 {
     struct tb_link *l = &eng->links[n];
@@ -364,6 +370,8 @@ bool h_invalidate(struct jit_engine *eng, struct jit_vcpu *jv, gpa_t gpa,
     jit_lock_drop(&eng->lock);
     if (!any)
         return false;
+    if (jv)
+        jv->stat[JIT_STAT_INVALIDATE]++;
     tell_others(eng, jv);
     if (jv)
         h_shadow_reset(jv);

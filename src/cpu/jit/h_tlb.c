@@ -8,8 +8,8 @@
 
 static void tlb_clear(struct jit_tlb_entry *t)
 {
-    for (uint64_t i = 0; i < TLB_ENTRIES; i++)
-        t[i].tag = (uint64_t)0 - ((i ^ 1) << GPAGE_SHIFT);
+    for (unsigned i = 0; i < TLB_ENTRIES; i++)
+        t[i].tag = jit_tlb_never(i);
 }
 
 static void jc_clear(struct jit_jc_entry *jc)
@@ -49,10 +49,14 @@ void h_tables_clear(struct jit_set *set)
     set->used = false;
 }
 
-static void windows_clear(struct jit_vcpu *jv)
+void h_windows_clear(struct jit_vcpu *jv)
 {
-    for (unsigned m = 0; m < JIT_NR_MODES; m++)
-        jv->win[m].tag = (uint64_t)1 << 62; /* no canonical address fits */
+    /* Some address hits any tag: let it be no canonical one, and let what it
+     * hits be nobody's memory. */
+    for (unsigned m = 0; m < JIT_NR_MODES; m++) {
+        jv->win[m].tag = (uint64_t)1 << 62;
+        jv->win[m].addend = (uint64_t)(uintptr_t)jv->nowhere + ((uint64_t)1 << 62);
+    }
 }
 
 void h_shadow_reset(struct jit_vcpu *jv)
@@ -90,7 +94,7 @@ static void set_flush(struct jit_set *set)
 static void set_flush_page(struct jit_set *set, gva_t gva)
 {
     uint64_t vpn = gva >> GPAGE_SHIFT;
-    unsigned i = vpn & (TLB_ENTRIES - 1);
+    unsigned i = jit_tlb_index(gva);
     uint64_t tag = (uint64_t)0 - (gva & ~GPAGE_MASK);
 
     if (!set->used)
@@ -106,7 +110,7 @@ static void set_flush_page(struct jit_set *set, gva_t gva)
             struct jit_tlb_entry *e = &set->tables->tlb[m][w][i];
 
             if (e->tag == tag)
-                e->tag = (uint64_t)0 - ((uint64_t)(i ^ 1u) << GPAGE_SHIFT);
+                e->tag = jit_tlb_never(i);
         }
     if (set->has_exec && test_bit(set->exec, vpn))
         h_jc_clear(set);
@@ -115,12 +119,13 @@ static void set_flush_page(struct jit_set *set, gva_t gva)
 /* Links between kernel pages rely on translations that went. */
 static void flush_shared(struct jit_vcpu *jv, gva_t gva, bool all)
 {
-    windows_clear(jv);
+    h_windows_clear(jv);
     h_kpages_recheck(jv, gva, all);
 }
 
 void h_flush_all(struct jit_vcpu *jv)
 {
+    jv->stat[JIT_STAT_FLUSH]++;
     for (unsigned i = 0; i < JIT_NR_SETS; i++) {
         set_flush(&jv->sets[i]);
         if (&jv->sets[i] != jv->set)
@@ -140,10 +145,11 @@ void h_flush(struct jit_vcpu *jv, enum x86_flush kind, gva_t gva,
         for (unsigned i = 0; i < JIT_NR_SETS; i++)
             if (jv->sets[i].valid && jv->sets[i].pcid == pcid)
                 set_flush(&jv->sets[i]);
-        windows_clear(jv);
+        h_windows_clear(jv);
         h_shadow_reset(jv);
         break;
     default: /* a global page may be in every set */
+        jv->stat[JIT_STAT_FLUSH_PAGE]++;
         for (unsigned i = 0; i < JIT_NR_SETS; i++)
             set_flush_page(&jv->sets[i], gva);
         flush_shared(jv, gva, false);
@@ -192,7 +198,8 @@ void h_cr3_loaded(struct jit_vcpu *jv, bool keep)
     uint64_t base = st->cr3 & ~(uint64_t)0xfff;
     struct jit_set *pick = NULL;
 
-    windows_clear(jv);
+    jv->stat[JIT_STAT_CR3]++;
+    h_windows_clear(jv);
     h_shadow_reset(jv);
     if (!pcide) {
         pick = jv->set;
@@ -243,9 +250,8 @@ void h_tlb_insert(struct jit_vcpu *jv, gva_t gva, enum jit_mode mode,
                   bool write, void *hva)
 {
     struct jit_set *set = jv->set;
-    uint64_t vpn = gva >> GPAGE_SHIFT;
     struct jit_tlb_entry *e =
-        &set->tables->tlb[mode][write][vpn & (TLB_ENTRIES - 1)];
+        &set->tables->tlb[mode][write][jit_tlb_index(gva)];
     uint8_t *page = (uint8_t *)hva - (gva & GPAGE_MASK);
 
     if (write) {
@@ -265,7 +271,7 @@ void h_tlb_insert(struct jit_vcpu *jv, gva_t gva, enum jit_mode mode,
 static void drop_page(struct jit_tlb_entry *t, unsigned i, uint64_t addend)
 {
     if (t[i].addend == addend)
-        t[i].tag = (uint64_t)0 - ((uint64_t)(i ^ 1u) << GPAGE_SHIFT);
+        t[i].tag = jit_tlb_never(i);
 }
 
 void h_drop_write(struct jit_vcpu *jv, uint64_t ram_page)
@@ -281,14 +287,14 @@ void h_drop_write(struct jit_vcpu *jv, uint64_t ram_page)
             struct jit_tlb_entry *t = jv->sets[s].tables->tlb[m][1];
 
             if (!(hint >> 63)) {
-                drop_page(t, hint & (TLB_ENTRIES - 1), addend);
+                drop_page(t, jit_tlb_index(hint << GPAGE_SHIFT), addend);
                 continue;
             }
             for (unsigned i = 0; i < TLB_ENTRIES; i++)
                 drop_page(t, i, addend);
         }
     }
-    windows_clear(jv);
+    h_windows_clear(jv);
 }
 
 /* Somebody else needs a page to have no write entries. */
@@ -298,7 +304,7 @@ static void drop_all_writes(struct jit_vcpu *jv)
         if (jv->sets[s].used)
             for (unsigned m = 0; m < JIT_NR_MODES; m++)
                 tlb_clear(jv->sets[s].tables->tlb[m][1]);
-    windows_clear(jv);
+    h_windows_clear(jv);
 }
 
 void h_requests(struct jit_vcpu *jv)

@@ -64,6 +64,17 @@ struct jit_jc_entry {
     uint64_t host;
 };
 
+static inline unsigned jit_tlb_index(uint64_t gva)
+{
+    return (unsigned)((gva ^ gva >> TLB_FOLD) >> 12) & (TLB_ENTRIES - 1);
+}
+
+/* A tag for entry i that no address hits: that of a page of another index. */
+static inline uint64_t jit_tlb_never(unsigned i)
+{
+    return (uint64_t)0 - ((uint64_t)(i ^ 2u) << 12);
+}
+
 enum { JIT_NR_SETS = 8, JIT_HASH_BITS = 1024, JIT_ITLB = 64 };
 
 /* What lies behind the state area in each set's region. */
@@ -110,6 +121,24 @@ struct jit_commit {
     uint8_t bounced; /* else the store went straight to code's page */
     uint8_t in_bounce_at; /* offset in the bounce buffer */
     gpa_t gpa[2];    /* of the parts on one or two pages */
+};
+
+/* What the translator counts, for HUSK_LOG=debug. */
+enum jit_stat {
+    JIT_STAT_LOOKUP,     /* dispatches through C */
+    JIT_STAT_LOOKUP_SLOW, /* of these, not in the jump cache */
+    JIT_STAT_LINK,
+    JIT_STAT_TRANSLATE,
+    JIT_STAT_SLOW,       /* TLB misses of translated code */
+    JIT_STAT_BOUNCE,
+    JIT_STAT_CODE_STORE, /* stores to pages with code */
+    JIT_STAT_INVALIDATE, /* of these, some dropped blocks */
+    JIT_STAT_FAULT,
+    JIT_STAT_RARE,
+    JIT_STAT_FLUSH,
+    JIT_STAT_FLUSH_PAGE,
+    JIT_STAT_CR3,
+    JIT_NR_STATS
 };
 
 struct jit_engine;
@@ -160,9 +189,10 @@ struct jit_vcpu {
     _Atomic uint32_t flush_done;
     struct jit_set *sets; /* JIT_NR_SETS */
     uint8_t *shadow_map, *c_map, *alt_stack;
+    uint8_t *nowhere; /* a page that cleared windows point at */
     struct gen *gen; /* the translation that this vCPU makes */
     bool gs_stale;   /* the GS base is to be set before running */
-    uint64_t stat[16];
+    uint64_t stat[JIT_NR_STATS];
 };
 
 _Static_assert(offsetof(struct jit_vcpu, st.gpr) == JV_GPR, "layout.h");
@@ -225,6 +255,7 @@ struct tb {
 struct tb_link {
     uint32_t patch;   /* offset in the code cache of the rel32 */
     uint32_t stub;    /* where it goes when it is not linked */
+    uint32_t alt;     /* where it goes when it cannot be: the jump cache */
     uint32_t from;    /* block */
     uint32_t to;      /* block, or 0 */
     uint32_t next_in; /* next link to the same block */
@@ -352,6 +383,7 @@ void h_mode_changed(struct jit_vcpu *jv);
 void h_jc_clear(struct jit_set *set);
 void h_jc_forget(struct jit_vcpu *jv, uint64_t rip);
 void h_tables_clear(struct jit_set *set);
+void h_windows_clear(struct jit_vcpu *jv);
 extern const struct x86_system_ops h_system_ops;
 
 /* h_tb.c: blocks, freestanding part */
@@ -362,6 +394,7 @@ struct tb *h_tb_at(struct jit_engine *eng, uint64_t host_pc);
 unsigned h_tb_insn(struct jit_engine *eng, const struct tb *tb,
                    uint64_t host_pc);
 void h_tb_link(struct jit_engine *eng, uint32_t link, struct tb *to);
+void h_tb_link_alt(struct jit_engine *eng, uint32_t link);
 void h_tb_unlink_in(struct jit_engine *eng, struct tb *tb);
 /* Drop the blocks on [gpa, gpa + len) of one RAM page. True if any went. */
 bool h_invalidate(struct jit_engine *eng, struct jit_vcpu *jv, gpa_t gpa,

@@ -53,8 +53,11 @@
 #define JV_BOUNCE      (JV_HOT + 640) /* 256 bytes, 64-aligned */
 
 /* A TLB set, from the GS base. */
-#define TLB_BITS    9
+#define TLB_BITS    10
 #define TLB_ENTRIES (1 << TLB_BITS)
+/* Index: page number, its bits 9.. folded in, so that arrays at distances of
+ * 2 MiB do not fight for one entry. */
+#define TLB_FOLD 9
 #define TLB_BASE    JV_STATE_SIZE
 #define TLB_TABLE_SIZE (TLB_ENTRIES * 16)
 /* tables in the order user r, user w, super r, super w, super AC r, w */

@@ -75,7 +75,7 @@ void rare_set_reg(struct rare *r, ZydisRegister reg, uint64_t v)
     }
 }
 
-static enum x86_sreg segment_of(const ZydisDecodedOperand *op)
+enum x86_sreg rare_segment(const ZydisDecodedOperand *op)
 {
     switch (op->mem.segment) {
     case ZYDIS_REGISTER_ES: return X86_ES;
@@ -129,17 +129,39 @@ static bool segment_allows(const struct x86_seg *s, uint64_t off, unsigned len,
     return last <= s->limit;
 }
 
+int rare_linear(struct rare *r, enum x86_sreg seg, uint64_t off, unsigned len,
+                bool write, gva_t *gva)
+{
+    bool protected = !(r->jv->key & (KEY_REAL | KEY_VM86)), ok;
+
+    *gva = x86_linear(r->st, seg, off);
+    if (is_64(r))
+        ok = h_canonical(r->jv, *gva) && h_canonical(r->jv, *gva + len - 1);
+    else
+        ok = segment_allows(&r->st->seg[seg], off, len, write, protected);
+    if (ok)
+        return X86_OK;
+    return x86_fault_err(r->cpu, seg == X86_SS ? X86_SS_FAULT : X86_GP, 0);
+}
+
 int rare_address(struct rare *r, const ZydisDecodedOperand *op, unsigned len,
                  bool write, gva_t *gva)
 {
-    enum x86_sreg seg = segment_of(op);
-    uint64_t off = effective(r, op);
-    bool protected = !(r->jv->key & (KEY_REAL | KEY_VM86));
+    return rare_linear(r, rare_segment(op), effective(r, op), len, write, gva);
+}
 
-    if (!is_64(r) &&
-        !segment_allows(&r->st->seg[seg], off, len, write, protected))
-        return x86_fault_err(r->cpu, seg == X86_SS ? X86_SS_FAULT : X86_GP, 0);
-    *gva = x86_linear(r->st, seg, off);
+int rare_probe_write(struct rare *r, gva_t gva, unsigned len)
+{
+    gva_t last = gva + len - 1;
+    struct x86_walk w;
+
+    if (!h_translate(r->jv, gva, X86_WRITE, mode_of(r), &w) &&
+        r->cpu->fault.type != X86_EVENT_NONE)
+        return X86_FAULT;
+    if (((gva ^ last) & ~GPAGE_MASK) != 0 &&
+        !h_translate(r->jv, last & ~GPAGE_MASK, X86_WRITE, mode_of(r), &w) &&
+        r->cpu->fault.type != X86_EVENT_NONE)
+        return X86_FAULT;
     return X86_OK;
 }
 
@@ -177,6 +199,13 @@ int rare_put(struct rare *r, unsigned i, uint64_t v, unsigned len)
     return rare_write_mem(r, gva, &v, len);
 }
 
+unsigned rare_far_bytes(const struct rare *r)
+{
+    unsigned size = r->in->d.operand_width / 8u;
+
+    return size == 8 && r->jv->eng->model->amd ? 4 : size;
+}
+
 static uint64_t sp_mask(const struct rare *r)
 {
     if (is_64(r))
@@ -196,23 +225,12 @@ void rare_set_sp(struct rare *r, uint64_t sp)
     r->st->gpr[X86_RSP] = (r->st->gpr[X86_RSP] & ~mask) | (sp & mask);
 }
 
-static int stack_address(struct rare *r, uint64_t sp, unsigned size, gva_t *gva)
-{
-    bool protected = !(r->jv->key & (KEY_REAL | KEY_VM86));
-
-    if (!is_64(r) &&
-        !segment_allows(&r->st->seg[X86_SS], sp, size, true, protected))
-        return x86_fault_err(r->cpu, X86_SS_FAULT, 0);
-    *gva = x86_linear(r->st, X86_SS, sp);
-    return X86_OK;
-}
-
 int rare_push(struct rare *r, uint64_t v, unsigned size)
 {
     uint64_t sp = (rare_sp(r) - size) & sp_mask(r);
     gva_t gva;
 
-    if (stack_address(r, sp, size, &gva) < 0 ||
+    if (rare_linear(r, X86_SS, sp, size, true, &gva) < 0 ||
         rare_write_mem(r, gva, &v, size) < 0)
         return X86_FAULT;
     rare_set_sp(r, sp);
@@ -225,7 +243,7 @@ int rare_pop(struct rare *r, uint64_t *v, unsigned size)
     gva_t gva;
 
     *v = 0;
-    if (stack_address(r, sp, size, &gva) < 0 ||
+    if (rare_linear(r, X86_SS, sp, size, true, &gva) < 0 ||
         rare_read_mem(r, gva, v, size) < 0)
         return X86_FAULT;
     rare_set_sp(r, sp + size);
@@ -299,7 +317,8 @@ static bool fpu_off(const struct rare *r)
     case ZYDIS_ISA_EXT_BMI1: case ZYDIS_ISA_EXT_BMI2:
     case ZYDIS_ISA_EXT_RDTSCP: case ZYDIS_ISA_EXT_RDPID:
     case ZYDIS_ISA_EXT_INVPCID: case ZYDIS_ISA_EXT_RDWRFSGS:
-    case ZYDIS_ISA_EXT_SMAP: return false;
+    case ZYDIS_ISA_EXT_SMAP: case ZYDIS_ISA_EXT_CLFSH:
+    case ZYDIS_ISA_EXT_CLFLUSHOPT: case ZYDIS_ISA_EXT_CLWB: return false;
     default: break;
     }
     if (r->in->d.mnemonic == ZYDIS_MNEMONIC_XSETBV ||
@@ -323,6 +342,8 @@ static int run(struct rare *r, struct insn *in)
         r->next &= UINT32_MAX;
     if (fpu_off(r))
         return x86_fault(r->cpu, X86_NM);
+    if (insn_writes_code_segment(in, r->jv->key))
+        return rare_gp(r);
     return dispatch(r);
 }
 

@@ -25,6 +25,12 @@ enum { RARE_UNKNOWN = 1, RARE_EXIT = 2 };
 /* Linear address of a memory operand; faults on the segment's limit. */
 int rare_address(struct rare *r, const ZydisDecodedOperand *op, unsigned len,
                  bool write, gva_t *gva);
+/* The same of an offset in a segment. #SS or #GP also if not canonical. */
+int rare_linear(struct rare *r, enum x86_sreg seg, uint64_t off, unsigned len,
+                bool write, gva_t *gva);
+enum x86_sreg rare_segment(const ZydisDecodedOperand *op);
+/* Would a write of up to a page fault? */
+int rare_probe_write(struct rare *r, gva_t gva, unsigned len);
 int rare_read_mem(struct rare *r, gva_t gva, void *dst, unsigned len);
 int rare_write_mem(struct rare *r, gva_t gva, const void *src, unsigned len);
 uint64_t rare_reg(const struct rare *r, ZydisRegister reg);
@@ -36,6 +42,8 @@ int rare_push(struct rare *r, uint64_t v, unsigned size);
 int rare_pop(struct rare *r, uint64_t *v, unsigned size);
 uint64_t rare_sp(const struct rare *r);
 void rare_set_sp(struct rare *r, uint64_t sp);
+/* Bytes of a far pointer's offset: AMD ignores REX.W there (APM vol. 3, LDS). */
+unsigned rare_far_bytes(const struct rare *r);
 int rare_gp(struct rare *r);
 int rare_ud(struct rare *r);
 

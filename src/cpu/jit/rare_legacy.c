@@ -133,7 +133,7 @@ static int arpl(struct rare *r)
 /* LDS, LES, LFS, LGS, LSS */
 static int load_far(struct rare *r, enum x86_sreg seg)
 {
-    unsigned size = r->in->d.operand_width / 8u;
+    unsigned size = rare_far_bytes(r);
     uint8_t buf[10] = {0};
     uint64_t off = 0;
     uint16_t sel;
@@ -162,18 +162,15 @@ static int xlat(struct rare *r)
     unsigned width = r->in->d.address_width;
     uint64_t bx = r->st->gpr[X86_RBX] + al(r);
     enum x86_sreg seg = X86_DS;
+    gva_t gva;
     uint8_t v;
 
     for (unsigned i = 0; i < r->in->d.operand_count; i++)
         if (r->in->op[i].type == ZYDIS_OPERAND_TYPE_MEMORY)
-            seg = r->in->op[i].mem.segment == ZYDIS_REGISTER_FS   ? X86_FS
-                  : r->in->op[i].mem.segment == ZYDIS_REGISTER_GS ? X86_GS
-                  : r->in->op[i].mem.segment == ZYDIS_REGISTER_ES ? X86_ES
-                  : r->in->op[i].mem.segment == ZYDIS_REGISTER_CS ? X86_CS
-                  : r->in->op[i].mem.segment == ZYDIS_REGISTER_SS ? X86_SS
-                                                                  : X86_DS;
+            seg = rare_segment(&r->in->op[i]);
     bx &= width == 16 ? UINT16_MAX : width == 32 ? UINT32_MAX : ~(uint64_t)0;
-    if (rare_read_mem(r, x86_linear(r->st, seg, bx), &v, 1) < 0)
+    if (rare_linear(r, seg, bx, 1, false, &gva) < 0 ||
+        rare_read_mem(r, gva, &v, 1) < 0)
         return X86_FAULT;
     rare_set_reg(r, ZYDIS_REGISTER_AL, v);
     return X86_OK;

@@ -85,7 +85,7 @@ static int jump_to(struct rare *r, uint64_t rip)
 static int far_pointer(struct rare *r, uint16_t *sel, uint64_t *off)
 {
     const ZydisDecodedOperand *op = &r->in->op[0];
-    unsigned size = op_bytes(r);
+    unsigned size = rare_far_bytes(r);
     uint8_t buf[10] = {0};
     gva_t gva;
 
@@ -106,14 +106,16 @@ static int far_pointer(struct rare *r, uint16_t *sel, uint64_t *off)
 static int call_or_jmp(struct rare *r, bool call)
 {
     uint64_t target, off, sp = r->st->gpr[X86_RSP];
+    unsigned size;
     uint16_t sel;
 
     if (r->in->d.meta.branch_type == ZYDIS_BRANCH_TYPE_FAR) {
         if (far_pointer(r, &sel, &off) < 0)
             return X86_FAULT;
         r->transferred = true;
-        return call ? x86_call_far(r->cpu, sel, off, op_bytes(r), r->next)
-                    : x86_jmp_far(r->cpu, sel, off, op_bytes(r), r->next);
+        size = rare_far_bytes(r);
+        return call ? x86_call_far(r->cpu, sel, off, size, r->next)
+                    : x86_jmp_far(r->cpu, sel, off, size, r->next);
     }
     if (r->in->op[0].type == ZYDIS_OPERAND_TYPE_IMMEDIATE)
         target = r->next + (uint64_t)r->in->op[0].imm.value.s;
@@ -174,7 +176,7 @@ static int enter(struct rare *r)
     ZydisRegister reg = size == 2   ? ZYDIS_REGISTER_BP
                         : size == 4 ? ZYDIS_REGISTER_EBP
                                     : ZYDIS_REGISTER_RBP;
-    uint8_t probe = 0;
+    gva_t top;
 
     if (rare_push(r, bp, size) < 0)
         return X86_FAULT;
@@ -183,18 +185,18 @@ static int enter(struct rare *r)
         gva_t gva;
 
         bp -= size;
-        gva = x86_linear(r->st, X86_SS, r->jv->key & KEY_SS16
-                                            ? bp & UINT16_MAX
-                                            : bp);
         v = 0;
-        if (rare_read_mem(r, gva, &v, size) < 0 || rare_push(r, v, size) < 0)
+        if (rare_linear(r, X86_SS, r->jv->key & KEY_SS16 ? bp & UINT16_MAX : bp,
+                        size, false, &gva) < 0 ||
+            rare_read_mem(r, gva, &v, size) < 0 || rare_push(r, v, size) < 0)
             goto undo;
     }
     if (level && rare_push(r, frame, size) < 0)
         goto undo;
     rare_set_sp(r, rare_sp(r) - alloc);
     /* The new top of the stack must be writable (SDM, ENTER). */
-    if (rare_read_mem(r, x86_linear(r->st, X86_SS, rare_sp(r)), &probe, 1) < 0)
+    if (rare_linear(r, X86_SS, rare_sp(r), size, true, &top) < 0 ||
+        rare_probe_write(r, top, size) < 0)
         goto undo;
     rare_set_reg(r, reg, frame);
     return X86_OK;

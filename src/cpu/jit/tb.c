@@ -360,6 +360,7 @@ int jit_translate(struct jit_vcpu *jv)
         }
         /* Invalidation may have cleared the flag meanwhile. */
         atomic_store(&s.pg->code, 1);
+        jv->stat[JIT_STAT_TRANSLATE]++;
         tb = build(jv, g, gpa, &s, &more);
         jit_lock_drop(&eng->lock);
     } while (!tb && more && !s.page2);

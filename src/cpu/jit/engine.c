@@ -239,7 +239,7 @@ static int vcpu_create(void *engine, struct vcpu *v, struct err *err)
     jv->xcr0_save = X86_XCR0_X87 | X86_XCR0_SSE | X86_XCR0_AVX;
     jv->jc_mask = (uint64_t)(JC_ENTRIES - 1) << JC_SHIFT;
     jv->mxcsr_default = 0x1f80;
-    jv->page_mask = ~(uint64_t)GPAGE_MASK;
+    jv->slot_mask = ~(uint64_t)0xffc;
     jv->cpu.st = &jv->st;
     jv->cpu.model = eng->model;
     jv->cpu.ops = &h_system_ops;

@@ -54,7 +54,16 @@ struct gen {
     uint32_t tb; /* index that the block will have */
     uint32_t first_link;
     bool failed; /* out of some table: translate fewer instructions */
-    /* r10 holds the addend of the stack window (-1: it does not) */
+    struct jit_vcpu *jv;
+    /* Stack accesses whose check is shared (gen_hoist.c). */
+    bool shared[TB_MAX_INSNS];
+    unsigned hoist_at;      /* instruction in front of which the check is */
+    int32_t hoist_lo;       /* from RSP there, in bytes */
+    unsigned hoist_len;     /* 0: no shared check in this block */
+    bool win;               /* the current instruction relies on it */
+    /* The checked operand is at [r10 + m_idx + m_disp]. */
+    unsigned m_idx;
+    int32_t m_disp;
 };
 
 /* gen_mem.c */
@@ -69,8 +78,16 @@ void gen_address(struct gen *g, const ZydisDecodedOperand *op);
 void gen_check(struct gen *g, int seg, unsigned size, bool write);
 /* After the store that uses the checked address: end of what is copied. */
 void gen_store_done(struct gen *g);
-/* r10 = host address of size bytes at guest RSP + disp. */
+/* The operand op of the current instruction, ready for emit at [r10 + m_idx +
+ * m_disp]: address and check, or by the shared check. */
+void gen_operand(struct gen *g, const ZydisDecodedOperand *op, unsigned size,
+                 bool write);
+/* The same for size bytes at guest RSP + disp. */
 void gen_stack_check(struct gen *g, int32_t disp, unsigned size, bool write);
+/* op reg, [operand]: opcode of one byte, w = 64 bits wide */
+void gen_op_mem(struct gen *g, unsigned op, unsigned w, unsigned reg);
+/* r11 = 16 * TLB index of the address in r10; changes flags. */
+void gen_tlb_index(struct gen *g);
 /* Guest RSP += delta, in the stack's width. */
 void gen_stack_adjust(struct gen *g, int32_t delta);
 void gen_save_flags(struct gen *g);
@@ -96,6 +113,14 @@ void gen_flow(struct gen *g);
 /* Call a helper with RIP stored; end: it does not come back here. */
 void gen_helper(struct gen *g, h_fn *fn, uint64_t arg, uint64_t rip);
 void gen_store_rip(struct gen *g, uint64_t rip);
+
+/* Make the rel32 at patch a link to the unshared translation from rip on. */
+void gen_link_unhoisted(struct gen *g, uint8_t *patch, uint64_t rip);
+
+/* gen_hoist.c */
+void gen_plan_hoist(struct gen *g);
+void gen_hoist_check(struct gen *g);
+void gen_cold_hoist(struct gen *g, const struct cold *c);
 
 /* gen_system.c */
 void gen_system(struct gen *g);

@@ -92,13 +92,15 @@ static void cold_one(struct gen *g, const struct cold *c)
         e_jmp_gs(&g->e, JV_GLUE + 8 * GLUE_PENDING);
         break;
     case COLD_SEGMENT: cold_segment(g, c); break;
+    case COLD_HOIST: gen_cold_hoist(g, c); break;
     default: g->failed = true; break;
     }
 }
 
 void gen_cold_all(struct gen *g)
 {
-    for (unsigned i = 0; i < g->nr_cold && !g->e.full; i++) {
+    /* Cold paths may add cold paths: the bound is read each time. */
+    for (unsigned i = 0; i < g->nr_cold && !g->e.full && !g->failed; i++) {
         gen_map(g, g->rip + g->cold[i].guest);
         cold_one(g, &g->cold[i]);
     }

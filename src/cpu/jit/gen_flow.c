@@ -91,6 +91,17 @@ static void add_link(struct gen *g, uint8_t *patch, uint64_t target)
     c->rip = target;
 }
 
+void gen_link_unhoisted(struct gen *g, uint8_t *patch, uint64_t rip)
+{
+    uint32_t n = g->eng->nr_links;
+
+    add_link(g, patch, rip);
+    if (!g->failed) {
+        g->eng->links[n].unhoisted = 1;
+        g->eng->links[n].checked = 0;
+    }
+}
+
 void gen_jump(struct gen *g, uint64_t target)
 {
     if (g->key & KEY_STEP) {
@@ -221,9 +232,9 @@ static void push_return(struct gen *g, uint64_t next)
     gen_stack_check(g, -(int32_t)n, n, true);
     if (n == 8 && (int64_t)next != (int32_t)next) {
         e_mov_imm(&g->e, R_T1, next);
-        e_op_mem(&g->e, 0x89, 1, R_T1, R_T0, R_NONE, 1, 0);
+        gen_op_mem(g, 0x89, 1, R_T1);
     } else {
-        e_op_mem(&g->e, 0xc7, n == 8, 0, R_T0, R_NONE, 1, 0);
+        gen_op_mem(g, 0xc7, n == 8, 0);
         e_u32(&g->e, (uint32_t)next);
     }
     gen_store_done(g);
@@ -257,9 +268,12 @@ static void load_target(struct gen *g)
     if (in->mem) {
         unsigned size = op_bytes(g);
 
-        gen_address(g, in->rm);
-        gen_check(g, gen_segment(g, in->rm), size, false);
-        e_op_mem(&g->e, 0x8b, size == 8, R_T0, R_T0, R_NONE, 1, 0);
+        bool win = g->win; /* is for the push of a call */
+
+        g->win = false;
+        gen_operand(g, in->rm, size, false);
+        g->win = win;
+        gen_op_mem(g, 0x8b, size == 8, R_T0);
     } else {
         bool high;
         unsigned r = insn_gpr(in->op[0].reg.value, &high);
@@ -296,7 +310,7 @@ static void flow_ret(struct gen *g)
     if (g->in->op[0].type == ZYDIS_OPERAND_TYPE_IMMEDIATE)
         extra = (int32_t)(g->in->op[0].imm.value.u & UINT16_MAX);
     gen_stack_check(g, 0, n, false);
-    e_op_mem(&g->e, 0x8b, n == 8, R_T0, R_T0, R_NONE, 1, 0);
+    gen_op_mem(g, 0x8b, n == 8, R_T0);
     gen_stack_adjust(g, (int32_t)n + extra);
     if (g->key & KEY_STEP) {
         jump_indirect(g);

@@ -165,10 +165,16 @@ static unsigned rm_number(const struct form *f)
     }
 }
 
+/* Index register of the memory operand, for REX.X. */
+static unsigned index_number(const struct gen *g, const struct form *f)
+{
+    return f->rm_kind == RM_MEM && g->m_idx != R_NONE ? g->m_idx : 0;
+}
+
 static void emit_modrm(struct gen *g, const struct form *f, unsigned reg)
 {
     switch (f->rm_kind) {
-    case RM_MEM: e_mem(&g->e, reg, R_T0, R_NONE, 1, 0); break;
+    case RM_MEM: e_mem(&g->e, reg, R_T0, g->m_idx, 1, g->m_disp); break;
     case RM_GS: e_gs_operand(&g->e, reg, f->gs_off); break;
     default:
         e_u8(&g->e, 0xc0 | (reg & 7) << 3 | (rm_number(f) & 7));
@@ -206,7 +212,7 @@ static void emit_legacy(struct gen *g, const struct form *f, unsigned opcode,
     unsigned w = gen_64(g) && d->raw.rex.W;
 
     emit_prefixes(g, f);
-    e_rex(&g->e, w, reg, 0, rm_number(f), needs_rex(g, f));
+    e_rex(&g->e, w, reg, index_number(g, f), rm_number(f), needs_rex(g, f));
     emit_map(g);
     e_u8(&g->e, opcode);
     emit_modrm(g, f, reg);
@@ -262,7 +268,8 @@ static void emit_vex(struct gen *g, const struct form *f, unsigned reg)
     if (f->rm_kind == RM_GS)
         e_u8(&g->e, 0x65);
     e_u8(&g->e, 0xc4);
-    e_u8(&g->e, (~reg >> 3 & 1) << 7 | 1u << 6 | (~rm >> 3 & 1) << 5 |
+    e_u8(&g->e, (~reg >> 3 & 1) << 7 |
+                    (~index_number(g, f) >> 3 & 1) << 6 | (~rm >> 3 & 1) << 5 |
                     d->raw.vex.m_mmmm);
     e_u8(&g->e, (unsigned)vex_w(g) << 7 | (~vvvv & 15) << 3 |
                     (unsigned)d->raw.vex.L << 2 | d->raw.vex.pp);
@@ -311,9 +318,7 @@ static void emit_form(struct gen *g, const struct form *f)
         static const uint8_t mov[] = {0x8a, 0x8b, 0x88, 0x89};
 
         emit_prefixes(g, f);
-        e_rex(&g->e, gen_64(g) && d->raw.rex.W, 0, 0, R_T0, false);
-        e_u8(&g->e, mov[op - 0xa0]);
-        e_mem(&g->e, 0, R_T0, R_NONE, 1, 0);
+        gen_op_mem(g, mov[op - 0xa0], gen_64(g) && d->raw.rex.W, R_AX);
         return;
     }
     if (d->opcode_map == ZYDIS_OPCODE_MAP_DEFAULT && op >= 0x40 &&
@@ -466,18 +471,15 @@ void gen_plain(struct gen *g)
     }
     form_init(g, &f);
     if (g->in->mem) {
-        gen_address(g, g->in->rm);
-        gen_check(g, gen_segment(g, g->in->rm), g->in->rm->size / 8u,
-                  g->in->mem_write);
+        gen_operand(g, g->in->rm, g->in->rm->size / 8u, g->in->mem_write);
     }
     emit_with_slots(g, &f);
     if (g->in->class == IC_FSTENV) /* FIP, FOP, FDP: of the host, not his */
         for (int32_t off = 12; off <= 24; off += 4) {
             if (g->in->d.operand_width == 16)
                 break;
-            e_u8(&g->e, 0x41); /* mov dword [r10 + off], 0 or 0xffff0000 */
-            e_u8(&g->e, 0xc7);
-            e_mem(&g->e, 0, R_T0, R_NONE, 1, off);
+            /* mov dword [operand + off], 0 or 0xffff0000 */
+            e_op_mem(&g->e, 0xc7, 0, 0, R_T0, g->m_idx, 1, g->m_disp + off);
             e_u32(&g->e, off == 24 ? 0xffff0000u : 0);
         }
     if (g->in->mem_write)

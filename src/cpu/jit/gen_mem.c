@@ -139,11 +139,8 @@ static void gen_seg_base(struct gen *g, int seg)
     e_lea(&g->e, 0, R_T0, R_T0, R_T1, 1, 0);
 }
 
-static void gen_tlb(struct gen *g, unsigned size, bool write, uint32_t desc)
+void gen_tlb_index(struct gen *g)
 {
-    uint32_t table = TLB_TABLE(g->mode, write);
-    struct cold *c;
-
     e_mov_rr(&g->e, R_T1, R_T0);
     e_shr_imm(&g->e, 1, R_T1, TLB_FOLD);
     e_op_rr(&g->e, 0x31, 1, R_T0, R_T1); /* xor r11, r10 */
@@ -152,6 +149,14 @@ static void gen_tlb(struct gen *g, unsigned size, bool write, uint32_t desc)
     e_u8(&g->e, 0x81);
     e_u8(&g->e, 0xc0 | 4 << 3 | (R_T1 & 7));
     e_u32(&g->e, (TLB_ENTRIES - 1) << 4);
+}
+
+static void gen_tlb(struct gen *g, unsigned size, bool write, uint32_t desc)
+{
+    uint32_t table = TLB_TABLE(g->mode, write);
+    struct cold *c;
+
+    gen_tlb_index(g);
     e_op_gs_base(&g->e, 0x03, R_T0, R_T1, table); /* add r10, tag */
     e_alu_imm(&g->e, 7, 1, R_T0, (int32_t)(4096 - size));
     c = gen_cold(g, COLD_SLOW, e_jcc32(&g->e, CC_A));
@@ -196,6 +201,8 @@ void gen_check(struct gen *g, int seg, unsigned size, bool write)
                     (aligned_operand(g->in, size) ? DESC_ALIGNED : 0) |
                     (uint32_t)(g->in->rip - g->rip) << DESC_INSN_SHIFT;
 
+    g->m_idx = R_NONE;
+    g->m_disp = 0;
     if (live)
         gen_save_flags(g);
     if (seg >= 0) {
@@ -220,18 +227,43 @@ void gen_store_done(struct gen *g)
     }
 }
 
-static bool stack_is_64(const struct gen *g)
+void gen_op_mem(struct gen *g, unsigned op, unsigned w, unsigned reg)
 {
-    return gen_64(g);
+    e_op_mem(&g->e, op, w, reg, R_T0, g->m_idx, 1, g->m_disp);
+}
+
+/* By the window: r10 = its addend, the operand is at RSP + disp from it. */
+static void by_window(struct gen *g, int32_t disp)
+{
+    e_load_gs(&g->e, R_T0, JV_WIN + 16 * g->mode + 8);
+    g->m_idx = R_GSP;
+    g->m_disp = disp;
+}
+
+void gen_operand(struct gen *g, const ZydisDecodedOperand *op, unsigned size,
+                 bool write)
+{
+    if (g->win) {
+        by_window(g, op->mem.disp.has_displacement
+                         ? (int32_t)op->mem.disp.value
+                         : 0);
+        return;
+    }
+    gen_address(g, op);
+    gen_check(g, gen_segment(g, op), size, write);
 }
 
 void gen_stack_check(struct gen *g, int32_t disp, unsigned size, bool write)
 {
-    e_lea(&g->e, stack_is_64(g), R_T0, R_GSP, R_NONE, 1, disp);
+    if (g->win) {
+        by_window(g, disp);
+        return;
+    }
+    e_lea(&g->e, gen_64(g), R_T0, R_GSP, R_NONE, 1, disp);
     gen_check(g, X86_SS, size, write);
 }
 
 void gen_stack_adjust(struct gen *g, int32_t delta)
 {
-    e_lea(&g->e, stack_is_64(g), R_GSP, R_GSP, R_NONE, 1, delta);
+    e_lea(&g->e, gen_64(g), R_GSP, R_GSP, R_NONE, 1, delta);
 }

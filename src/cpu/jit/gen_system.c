@@ -16,10 +16,12 @@ static void push_r11(struct gen *g)
 {
     unsigned n = push_size(g);
 
-    e_store_gs(&g->e, JV_TMP, R_T1);
+    if (!g->win)
+        e_store_gs(&g->e, JV_TMP, R_T1);
     gen_stack_check(g, -(int32_t)n, n, true);
-    e_load_gs(&g->e, R_T1, JV_TMP);
-    e_op_mem(&g->e, 0x89, n == 8, R_T1, R_T0, R_NONE, 1, 0);
+    if (!g->win)
+        e_load_gs(&g->e, R_T1, JV_TMP);
+    gen_op_mem(g, 0x89, n == 8, R_T1);
     gen_store_done(g);
     gen_stack_adjust(g, -(int32_t)n);
 }
@@ -31,15 +33,18 @@ static void gen_push(struct gen *g)
     bool high;
 
     if (in->mem) {
-        gen_address(g, in->rm);
-        gen_check(g, gen_segment(g, in->rm), n, false);
-        e_op_mem(&g->e, 0x8b, n == 8, R_T1, R_T0, R_NONE, 1, 0);
+        bool win = g->win; /* is for the push */
+
+        g->win = false;
+        gen_operand(g, in->rm, n, false);
+        g->win = win;
+        gen_op_mem(g, 0x8b, n == 8, R_T1);
         push_r11(g);
         return;
     }
     gen_stack_check(g, -(int32_t)n, n, true);
     if (in->op[0].type == ZYDIS_OPERAND_TYPE_IMMEDIATE) {
-        e_op_mem(&g->e, 0xc7, n == 8, 0, R_T0, R_NONE, 1, 0);
+        gen_op_mem(g, 0xc7, n == 8, 0);
         e_u32(&g->e, (uint32_t)in->op[0].imm.value.s);
     } else {
         unsigned r = insn_gpr(in->op[0].reg.value, &high);
@@ -49,7 +54,7 @@ static void gen_push(struct gen *g)
             gen_load_reg(g, R_T1, r);
             host = R_T1;
         }
-        e_op_mem(&g->e, 0x89, n == 8, host, R_T0, R_NONE, 1, 0);
+        gen_op_mem(g, 0x89, n == 8, host);
     }
     gen_store_done(g);
     gen_stack_adjust(g, -(int32_t)n);
@@ -64,7 +69,7 @@ static void gen_pop(struct gen *g)
 
     gen_stack_check(g, 0, n, false);
     if (in->mem) {
-        e_op_mem(&g->e, 0x8b, n == 8, R_T1, R_T0, R_NONE, 1, 0);
+        gen_op_mem(g, 0x8b, n == 8, R_T1);
         e_store_gs(&g->e, JV_TMP, R_T1);
         /* The address is computed with RSP already raised (SDM, POP), but a
          * fault must leave RSP alone. */
@@ -73,20 +78,20 @@ static void gen_pop(struct gen *g)
         gen_stack_adjust(g, -(int32_t)n);
         gen_check(g, gen_segment(g, in->rm), n, true);
         e_load_gs(&g->e, R_T1, JV_TMP);
-        e_op_mem(&g->e, 0x89, n == 8, R_T1, R_T0, R_NONE, 1, 0);
+        gen_op_mem(g, 0x89, n == 8, R_T1);
         gen_store_done(g);
         gen_stack_adjust(g, (int32_t)n);
         return;
     }
     r = insn_gpr(in->op[0].reg.value, &high);
     if (gen_is_spilled(r)) {
-        e_op_mem(&g->e, 0x8b, n == 8, R_T1, R_T0, R_NONE, 1, 0);
+        gen_op_mem(g, 0x8b, n == 8, R_T1);
         gen_stack_adjust(g, (int32_t)n);
         gen_store_reg(g, r, R_T1);
     } else if (r == X86_RSP) {
-        e_op_mem(&g->e, 0x8b, n == 8, R_GSP, R_T0, R_NONE, 1, 0);
+        gen_op_mem(g, 0x8b, n == 8, R_GSP);
     } else {
-        e_op_mem(&g->e, 0x8b, n == 8, gen_host_reg(r), R_T0, R_NONE, 1, 0);
+        gen_op_mem(g, 0x8b, n == 8, gen_host_reg(r));
         gen_stack_adjust(g, (int32_t)n);
     }
 }
@@ -98,7 +103,7 @@ static void gen_leave(struct gen *g)
     e_lea(&g->e, gen_64(g), R_T0, R_BP, R_NONE, 1, 0);
     gen_check(g, X86_SS, n, false);
     e_lea(&g->e, gen_64(g), R_GSP, R_BP, R_NONE, 1, (int32_t)n);
-    e_op_mem(&g->e, 0x8b, n == 8, R_BP, R_T0, R_NONE, 1, 0);
+    gen_op_mem(g, 0x8b, n == 8, R_BP);
 }
 
 /* r10 += dword gs:[off], without touching flags */

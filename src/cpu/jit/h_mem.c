@@ -405,11 +405,28 @@ int h_write(struct jit_vcpu *jv, gva_t gva, const void *src, unsigned len,
     return X86_OK;
 }
 
-/* Never faults: used before hoisted checks. */
+/*
+ * Move the stack window of the descriptor's mode to gva's page, if a write
+ * there would succeed without changing a page table. Raises nothing.
+ */
 bool h_hoist(struct jit_vcpu *jv, gva_t gva, uint32_t desc)
 {
-    (void)jv;
-    (void)gva;
-    (void)desc;
-    return false;
+    enum jit_mode mode = (enum jit_mode)(desc >> DESC_MODE_SHIFT & 3);
+    struct x86_walk w;
+    uint8_t *hva;
+
+    if (!h_canonical(jv, gva) ||
+        x86_probe(&jv->st, jv->eng->gmem, gva, &w) < 0 || !w.dirty ||
+        !w.writable || w.user != (mode == JIT_USER))
+        return false;
+    hva = h_translate(jv, gva, X86_WRITE, mode, &w);
+    if (!hva || is_rom(jv, w.gpa) || has_code(jv, hva))
+        return false;
+    h_tlb_insert(jv, gva, mode, true, hva);
+    h_tlb_insert(jv, gva, mode, false, hva);
+    if (!tlb_hit(jv, gva, mode, true))
+        return false;
+    jv->win[mode].tag = (uint64_t)0 - (gva & ~GPAGE_MASK);
+    jv->win[mode].addend = (uint64_t)hva - gva;
+    return true;
 }

@@ -186,7 +186,7 @@ static struct tb *find(struct jit_vcpu *jv, int *fault)
     *fault = h_fetch(jv, gva, &gpa);
     if (*fault < 0)
         return NULL;
-    tb = h_tb_find(jv->eng, jv->st.rip, base, gpa, jv->key);
+    tb = h_tb_find(jv->eng, jv->st.rip, base, gpa, jv->key | jv->xkey);
     if (!tb || !tb->gpa2)
         return tb;
     *fault = h_fetch(jv, (gva & ~GPAGE_MASK) + GPAGE_SIZE, &gpa2);
@@ -208,6 +208,7 @@ const void *h_lookup(struct jit_vcpu *jv)
     int fault;
 
     jv->link = 0;
+    jv->xkey = 0;
     jv->stat[JIT_STAT_LOOKUP]++;
     if (jv->st.int_shadow)
         jv->st.int_shadow = 0;
@@ -236,7 +237,8 @@ static bool may_link(struct jit_vcpu *jv, const struct tb_link *l,
 {
     gva_t gva = tb->cs_base + tb->rip;
 
-    if (l->never || tb->key != jv->eng->tbs[l->from].key)
+    if (l->never ||
+        (tb->key ^ jv->eng->tbs[l->from].key) & ~(uint32_t)KEY_UNHOISTED)
         return false;
     if (!l->cross && !tb->gpa2)
         return true;
@@ -256,6 +258,7 @@ const void *h_link(struct jit_vcpu *jv, uint32_t n)
     if (atomic_load(&jv->pending))
         return h_lookup(jv);
     jv->link = 0;
+    jv->xkey = n < eng->nr_links && eng->links[n].unhoisted ? KEY_UNHOISTED : 0;
     jv->stat[JIT_STAT_LINK]++;
     tb = find(jv, &fault);
     if (!tb) {

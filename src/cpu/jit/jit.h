@@ -158,7 +158,7 @@ struct jit_vcpu {
     struct jit_vcpu *self;
     uint64_t shadow_top;
     uint32_t irq_wait, pad3;
-    uint64_t page_mask;
+    uint64_t slot_mask;
     uint64_t xcr0_save;
     uint64_t host_sp;
     uint32_t exit;
@@ -182,7 +182,7 @@ struct jit_vcpu {
     enum engine_exit exit_reason;
     uint32_t step; /* the debugger asked for one instruction */
     uint64_t use_clock;
-    uint64_t fault_desc;
+    uint32_t xkey; /* bits that the wanted translation has beyond key */
     uint8_t vec_live;  /* guest vectors are in the registers */
     _Atomic uint32_t in_code;
     _Atomic uint32_t flush_request; /* others ask: drop write entries */
@@ -262,6 +262,7 @@ struct tb_link {
     uint8_t checked;  /* goes backward: enter through the pending test */
     uint8_t cross;    /* other page: only while both mappings stand */
     uint8_t never;    /* must not be linked */
+    uint8_t unhoisted; /* to the translation without shared checks */
 };
 
 /* What the translator knows of a RAM page that has code. */

@@ -267,9 +267,22 @@ static int invlpg(struct rare *r)
     const ZydisDecodedOperand *op = &r->in->op[0];
     gva_t gva;
 
-    if (rare_address(r, op, 1, false, &gva) < 0)
-        return X86_FAULT;
+    if (!cpl0(r))
+        return rare_gp(r);
+    if (rare_address(r, op, 1, false, &gva) < 0) /* not canonical: a NOP */
+        return (r->jv->key & KEY_SIZE_MASK) == 2 ? X86_OK : X86_FAULT;
     return x86_invlpg(r->cpu, gva);
+}
+
+/* CLFLUSH and kin: nothing to do, but rights are checked as for a load. */
+static int clflush(struct rare *r)
+{
+    uint8_t byte;
+    gva_t gva;
+
+    if (rare_address(r, &r->in->op[0], 1, false, &gva) < 0)
+        return X86_FAULT;
+    return rare_read_mem(r, gva, &byte, 1);
 }
 
 static int invpcid(struct rare *r)
@@ -341,6 +354,8 @@ int rare_system(struct rare *r)
         return soft_interrupt(r, X86_DB, X86_EVENT_ICEBP);
     case ZYDIS_MNEMONIC_INTO: return into(r);
     case ZYDIS_MNEMONIC_INVLPG: return invlpg(r);
+    case ZYDIS_MNEMONIC_CLFLUSH: case ZYDIS_MNEMONIC_CLFLUSHOPT:
+    case ZYDIS_MNEMONIC_CLWB: return clflush(r);
     case ZYDIS_MNEMONIC_INVPCID: return invpcid(r);
     case ZYDIS_MNEMONIC_RDTSC: case ZYDIS_MNEMONIC_RDTSCP: return rdtsc(r);
     case ZYDIS_MNEMONIC_RDPID:

@@ -11,7 +11,7 @@
  * in the standard format.
  */
 enum { LEGACY = 512, HEADER = 64, AVX_OFF = 576, AVX_LEN = 256,
-       AREA = AVX_OFF + AVX_LEN, MXCSR_OFF = 24, XMM_OFF = 160 };
+       AREA = AVX_OFF + AVX_LEN, MXCSR_OFF = 24, ST_OFF = 32, XMM_OFF = 160 };
 
 static uint64_t xstate_bv(const struct x86_state *st)
 {
@@ -170,9 +170,20 @@ static bool header_ok(const struct rare *r, const uint8_t *h)
            cpuid_has(r->jv->eng->model, CPUID_XSAVEC);
 }
 
-static void init_component(struct x86_state *st, uint64_t which)
+/* Outside 64-bit mode registers 8 to 15 keep their values. */
+static void init_component(struct rare *r, uint64_t which)
 {
-    set_xstate_bv(st, xstate_bv(st) & ~which);
+    struct x86_state *st = r->st;
+    uint64_t keep = 0;
+
+    if (vec_len(r) != 256) {
+        keep = X86_XCR0_SSE | X86_XCR0_AVX;
+        if (which & X86_XCR0_SSE)
+            memset(st->xsave + XMM_OFF, 0, vec_len(r));
+        if (which & X86_XCR0_AVX)
+            memset(st->xsave + AVX_OFF, 0, vec_len(r));
+    }
+    set_xstate_bv(st, xstate_bv(st) & ~(which & ~keep));
     materialize(st);
 }
 
@@ -198,7 +209,7 @@ static int xrstor(struct rare *r)
         !mxcsr_ok(buf))
         return rare_gp(r);
     materialize(r->st);
-    init_component(r->st, want & ~bv);
+    init_component(r, want & ~bv);
     if (want & bv & X86_XCR0_X87) {
         scrub(buf);
         memcpy(dst, buf, 24);
@@ -278,9 +289,8 @@ static int gather(struct rare *r, unsigned idx_size, unsigned size)
                                                  : idx_len / idx_size;
     struct vreg dst, mask, idx;
     uint64_t base = gather_base(r, &op[1]);
-    enum x86_sreg seg = op[1].mem.segment == ZYDIS_REGISTER_FS   ? X86_FS
-                        : op[1].mem.segment == ZYDIS_REGISTER_GS ? X86_GS
-                                                                 : X86_DS;
+    gva_t gva;
+    enum x86_sreg seg = rare_segment(&op[1]);
     int rc = X86_OK;
 
     materialize(r->st);
@@ -296,12 +306,13 @@ static int gather(struct rare *r, unsigned idx_size, unsigned size)
                                   : (int64_t)get_le64(idx.b + 8 * i);
         uint64_t a = base + (uint64_t)x * op[1].mem.scale;
 
-        if (!(mask.b[size * i + size - 1] & 0x80))
-            continue;
-        if (r->in->d.address_width == 32)
-            a &= UINT32_MAX;
-        rc = rare_read_mem(r, x86_linear(r->st, seg, a), dst.b + size * i,
-                           size);
+        if (mask.b[size * i + size - 1] & 0x80) {
+            if (r->in->d.address_width == 32)
+                a &= UINT32_MAX;
+            rc = rare_linear(r, seg, a, size, false, &gva);
+            if (rc == X86_OK)
+                rc = rare_read_mem(r, gva, dst.b + size * i, size);
+        }
         if (rc == X86_OK)
             memset(mask.b + size * i, 0, size);
     }
@@ -309,8 +320,8 @@ static int gather(struct rare *r, unsigned idx_size, unsigned size)
         memset(mask.b, 0, sizeof(mask.b));
         memset(dst.b + size * n, 0, sizeof(dst.b) - size * n);
     }
-    vput(r, op[0].reg.value, &dst, len);
-    vput(r, op[2].reg.value, &mask, len);
+    vput(r, op[0].reg.value, &dst, sizeof(dst.b));
+    vput(r, op[2].reg.value, &mask, sizeof(mask.b));
     return rc;
 }
 
@@ -333,14 +344,12 @@ static int maskmov(struct rare *r, unsigned size)
     for (unsigned pass = 0; pass < (store ? 2u : 1u); pass++)
         for (unsigned i = 0; i < len / size; i++) {
             gva_t a = gva + size * i;
-            uint8_t probe[8];
 
             if (!(mask.b[size * i + size - 1] & 0x80))
                 continue;
             /* Stores first prove that none of them will fault. */
             if (store && pass == 0) {
-                if (rare_read_mem(r, a, probe, size) < 0 ||
-                    rare_write_mem(r, a, probe, size) < 0)
+                if (rare_probe_write(r, a, size) < 0)
                     return X86_FAULT;
             } else if (store) {
                 if (rare_write_mem(r, a, v.b + size * i, size) < 0)
@@ -354,7 +363,32 @@ static int maskmov(struct rare *r, unsigned size)
     return X86_OK;
 }
 
-/* MASKMOVQ, MASKMOVDQU: bytes of the first to DS:rDI where the mask says. */
+/*
+ * The state that an MMX instruction leaves: all registers valid, top of stack
+ * 0. The image has the stack's order, in which MMn was not at n before.
+ */
+static void enter_mmx(struct rare *r)
+{
+    uint8_t *x = r->st->xsave, old[128];
+    unsigned top = x[3] >> 3 & 7;
+
+    memcpy(old, x + ST_OFF, sizeof(old));
+    for (unsigned i = 0; i < 8; i++)
+        memcpy(x + ST_OFF + 16 * i, old + 16 * ((i - top) & 7), 16);
+    x[4] = 0xff;
+    x[3] &= 0xc7;
+    set_xstate_bv(r->st, xstate_bv(r->st) | X86_XCR0_X87);
+}
+
+static const uint8_t *maskmov_reg(struct rare *r, const ZydisDecodedOperand *op)
+{
+    if (r->in->d.mnemonic == ZYDIS_MNEMONIC_MASKMOVQ)
+        return r->st->xsave + ST_OFF + 16 * (vnum(op->reg.value) & 7);
+    return r->st->xsave + XMM_OFF + 16 * vnum(op->reg.value);
+}
+
+/* MASKMOVQ, MASKMOVDQU: bytes of the first to DS:rDI where the mask says. The
+ * whole operand must be writable. */
 static int maskmov_bytes(struct rare *r)
 {
     const ZydisDecodedOperand *src = NULL, *mask = NULL;
@@ -362,19 +396,15 @@ static int maskmov_bytes(struct rare *r)
     unsigned len = mmx ? 8 : 16, width = r->in->d.address_width;
     uint64_t di = r->st->gpr[X86_RDI];
     enum x86_sreg seg = X86_DS;
-    struct vreg v, m;
+    const uint8_t *v, *m;
     gva_t gva;
 
     for (unsigned i = 0; i < r->in->d.operand_count; i++) {
         const ZydisDecodedOperand *op = &r->in->op[i];
 
-        if (op->type == ZYDIS_OPERAND_TYPE_MEMORY) {
-            seg = op->mem.segment == ZYDIS_REGISTER_FS   ? X86_FS
-                  : op->mem.segment == ZYDIS_REGISTER_GS ? X86_GS
-                                                         : X86_DS;
-            continue;
-        }
-        if (!src)
+        if (op->type == ZYDIS_OPERAND_TYPE_MEMORY)
+            seg = rare_segment(op);
+        else if (!src)
             src = op;
         else if (!mask)
             mask = op;
@@ -382,23 +412,18 @@ static int maskmov_bytes(struct rare *r)
     if (!src || !mask)
         return RARE_UNKNOWN;
     materialize(r->st);
-    if (mmx) {
-        unsigned a = vnum(src->reg.value) & 7, b = vnum(mask->reg.value) & 7;
-
-        memcpy(v.b, r->st->xsave + 32 + 16 * a, 8);
-        memcpy(m.b, r->st->xsave + 32 + 16 * b, 8);
-        /* As any MMX instruction: all registers valid, top of stack 0. */
-        r->st->xsave[4] = 0xff;
-        r->st->xsave[3] &= 0xc7;
-        set_xstate_bv(r->st, xstate_bv(r->st) | X86_XCR0_X87);
-    } else {
-        v = vget(r, src->reg.value);
-        m = vget(r, mask->reg.value);
-    }
+    if (mmx && r->st->xsave[2] & 0x80)
+        return x86_fault(r->cpu, X86_MF);
     di &= width == 64 ? ~(uint64_t)0 : width == 32 ? UINT32_MAX : UINT16_MAX;
-    gva = x86_linear(r->st, seg, di);
+    if (rare_linear(r, seg, di, len, true, &gva) < 0 ||
+        rare_probe_write(r, gva, len) < 0)
+        return X86_FAULT;
+    if (mmx)
+        enter_mmx(r);
+    v = maskmov_reg(r, src);
+    m = maskmov_reg(r, mask);
     for (unsigned i = 0; i < len; i++)
-        if (m.b[i] & 0x80 && rare_write_mem(r, gva + i, &v.b[i], 1) < 0)
+        if (m[i] & 0x80 && rare_write_mem(r, gva + i, &v[i], 1) < 0)
             return X86_FAULT;
     return X86_OK;
 }

@@ -149,15 +149,62 @@ static unsigned decode_run(struct gen *g, const struct source *s, unsigned max,
     return n;
 }
 
+/*
+ * Which flags may be read at rip, by a look at the code there. If that code
+ * is changed later, it may see flags that this block has not kept: a program
+ * that passes flags into code that it patches has no such block behind it.
+ */
+static uint32_t peek(const struct gen *g, uint64_t rip)
+{
+    gva_t gva = g->cs_base + rip;
+    uint64_t off = gva & GPAGE_MASK;
+    const uint8_t *p = g->page + off;
+    struct x86_walk w;
+
+    if ((gva ^ (g->cs_base + g->rip)) >> GPAGE_SHIFT) {
+        if (!h_canonical(g->jv, gva) ||
+            x86_probe(&g->jv->st, g->eng->gmem, gva, &w) < 0)
+            return X86_FLAGS_ARITH;
+        p = gmem_hva(g->eng->gmem, w.gpa, GPAGE_SIZE - off);
+        if (!p)
+            return X86_FLAGS_ARITH;
+    }
+    return insn_peek_live(p, GPAGE_SIZE - off, g->key);
+}
+
+static uint64_t target_of(const struct gen *g, const struct insn *in)
+{
+    uint64_t t = in->rip + in->d.length + (uint64_t)in->op[0].imm.value.s;
+
+    return gen_64(g) ? t : t & UINT32_MAX;
+}
+
+/* Flags that live where control goes after in, besides the next one. */
+static uint32_t live_out(const struct gen *g, const struct insn *in, bool last)
+{
+    switch (in->class) {
+    case IC_JCC:
+        return peek(g, target_of(g, in)) |
+               (last ? peek(g, in->rip + in->d.length) : 0);
+    case IC_JMP:
+    case IC_CALL: return peek(g, target_of(g, in));
+    default:
+        if (insn_ends_block(in))
+            return X86_FLAGS_ARITH;
+        return last ? peek(g, in->rip + in->d.length) : 0;
+    }
+}
+
 /* Which arithmetic flags live before each instruction. */
 static void find_live(struct gen *g)
 {
-    uint32_t live = X86_FLAGS_ARITH;
+    uint32_t live = 0;
 
     for (unsigned i = g->nr_insns; i-- > 0;) {
         struct insn *in = &g->insns[i];
 
-        if (in->class == IC_JCC || insn_ends_block(in))
+        live |= live_out(g, in, i + 1 == g->nr_insns);
+        if (g->key & (KEY_STEP | KEY_BREAK))
             live = X86_FLAGS_ARITH;
         in->flags_live_after = live;
         live = (live & ~in->flags_kill) | in->flags_read;
@@ -201,14 +248,20 @@ static void emit_end(struct gen *g)
 
 static bool emit_block(struct gen *g, struct tb *tb)
 {
+    gen_plan_hoist(g);
     g->in = &g->insns[0];
     gen_entry(g, g->insns[0].flags_live);
     tb->entry = (uint16_t)(g->e.p - g->start);
     for (unsigned i = 0; i < g->nr_insns; i++) {
         g->in = &g->insns[i];
         gen_map(g, g->in->rip);
+        g->win = false;
+        if (g->hoist_len && i == g->hoist_at)
+            gen_hoist_check(g);
+        g->win = g->shared[i];
         emit_one(g);
     }
+    g->win = false;
     if (!insn_ends_block(&g->insns[g->nr_insns - 1]))
         emit_end(g);
     tb->hot_size = (uint16_t)(g->e.p - g->start);
@@ -347,7 +400,8 @@ int jit_translate(struct jit_vcpu *jv)
         if (more && !second_page(jv, &s, gva))
             return fetch_fault(jv, (gva & ~GPAGE_MASK) + GPAGE_SIZE);
         g->eng = eng;
-        g->key = jv->key;
+        g->jv = jv;
+        g->key = jv->key | jv->xkey;
         g->mode = key_mode(jv->key);
         g->rip = jv->st.rip;
         g->cs_base = base;

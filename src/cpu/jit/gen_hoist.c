@@ -1,0 +1,289 @@
+#include "cpu/jit/gen.h"
+
+/*
+ * One check for all stack accesses of a block. Half of all memory operands
+ * are at RSP plus a constant, and RSP mostly changes by constants. The window
+ * (jv->win) is one page of writable stack; a block compares the range that it
+ * will use with it once, and then accesses host memory directly.
+ *
+ * The check raises nothing. If the range lies on another page, the window
+ * moves there; if it cannot (two pages, not mapped, not writable yet), control
+ * goes to a second translation of the same instructions without this
+ * (KEY_UNHOISTED), so faults are those of the instruction that makes them.
+ */
+enum { MAX_RANGE = 480, MAX_OFFSET = 2000 };
+
+struct plan {
+    int32_t at;     /* RSP against its value at the region's start */
+    int32_t lo, hi; /* range of the accesses so far */
+    unsigned start; /* first instruction of the region */
+    int first;      /* first shared access, or -1 */
+    bool ended;
+    int32_t at_insn[TB_MAX_INSNS + 1];
+};
+
+static unsigned width(const struct gen *g)
+{
+    return gen_64(g) ? 8 : 4;
+}
+
+static bool usable(const struct gen *g)
+{
+    if (g->key & (KEY_UNHOISTED | KEY_STEP | KEY_BREAK))
+        return false;
+    return gen_64(g) || ((g->key & KEY_SIZE_MASK) == 1 &&
+                         !(g->key & (KEY_SS16 | KEY_SEGMENTS | KEY_VM86)));
+}
+
+static bool is_rsp(ZydisRegister r)
+{
+    return r == ZYDIS_REGISTER_RSP || r == ZYDIS_REGISTER_ESP ||
+           r == ZYDIS_REGISTER_SP || r == ZYDIS_REGISTER_SPL;
+}
+
+static bool writes_rsp(const struct insn *in)
+{
+    for (unsigned i = 0; i < in->d.operand_count; i++)
+        if (in->op[i].type == ZYDIS_OPERAND_TYPE_REGISTER &&
+            is_rsp(in->op[i].reg.value) &&
+            in->op[i].actions & ZYDIS_OPERAND_ACTION_MASK_WRITE)
+            return true;
+    return false;
+}
+
+/* ADD, SUB or LEA of RSP by a constant. */
+static bool constant_step(const struct gen *g, const struct insn *in,
+                          int32_t *by)
+{
+    int64_t v;
+
+    if (in->op[0].type != ZYDIS_OPERAND_TYPE_REGISTER ||
+        in->op[0].reg.value != (gen_64(g) ? ZYDIS_REGISTER_RSP
+                                          : ZYDIS_REGISTER_ESP))
+        return false;
+    if (in->class == IC_LEA) {
+        const ZydisDecodedOperand *m = &in->op[1];
+
+        if (m->mem.base != in->op[0].reg.value ||
+            m->mem.index != ZYDIS_REGISTER_NONE)
+            return false;
+        v = m->mem.disp.has_displacement ? m->mem.disp.value : 0;
+    } else if ((in->d.mnemonic == ZYDIS_MNEMONIC_ADD ||
+                in->d.mnemonic == ZYDIS_MNEMONIC_SUB) &&
+               in->op[1].type == ZYDIS_OPERAND_TYPE_IMMEDIATE) {
+        v = in->op[1].imm.value.s;
+        if (in->d.mnemonic == ZYDIS_MNEMONIC_SUB)
+            v = -v;
+    } else {
+        return false;
+    }
+    *by = (int32_t)v;
+    return v > -MAX_OFFSET && v < MAX_OFFSET;
+}
+
+static bool share(struct gen *g, struct plan *p, unsigned i, int32_t off,
+                  unsigned size)
+{
+    int32_t lo = off, hi = off + (int32_t)size;
+
+    if (p->first >= 0) {
+        lo = lo < p->lo ? lo : p->lo;
+        hi = hi > p->hi ? hi : p->hi;
+    }
+    if (hi - lo > MAX_RANGE || lo < -MAX_OFFSET || hi > MAX_OFFSET)
+        return false;
+    p->lo = lo;
+    p->hi = hi;
+    if (p->first < 0)
+        p->first = (int)i;
+    g->shared[i] = true;
+    return true;
+}
+
+/* A memory operand at RSP + disp, through the stack segment. */
+static bool rsp_operand(const struct gen *g, const struct insn *in)
+{
+    const ZydisDecodedOperand *m = in->rm;
+
+    return in->mem && m->mem.index == ZYDIS_REGISTER_NONE &&
+           m->mem.base == (gen_64(g) ? ZYDIS_REGISTER_RSP
+                                     : ZYDIS_REGISTER_ESP) &&
+           m->mem.segment != ZYDIS_REGISTER_FS &&
+           m->mem.segment != ZYDIS_REGISTER_GS && m->size <= 64 * 8 &&
+           (int32_t)m->mem.disp.value > -MAX_OFFSET &&
+           (int32_t)m->mem.disp.value < MAX_OFFSET;
+}
+
+static void plan_push(struct gen *g, struct plan *p, unsigned i)
+{
+    int32_t n = (int32_t)width(g);
+
+    (void)share(g, p, i, p->at - n, width(g));
+    p->at -= n;
+}
+
+static void plan_one(struct gen *g, struct plan *p, unsigned i)
+{
+    const struct insn *in = &g->insns[i];
+    int32_t n = (int32_t)width(g), by;
+
+    switch (in->class) {
+    case IC_PUSH: case IC_PUSHF: case IC_CALL: case IC_CALL_IND:
+        plan_push(g, p, i);
+        return;
+    case IC_RET: (void)share(g, p, i, p->at, width(g)); return;
+    case IC_POP:
+        if (!in->mem)
+            (void)share(g, p, i, p->at, width(g));
+        p->at += n;
+        if (!in->mem && is_rsp(in->op[0].reg.value))
+            p->ended = true;
+        return;
+    case IC_PLAIN:
+        if (rsp_operand(g, in))
+            (void)share(g, p, i, p->at + (int32_t)in->rm->mem.disp.value,
+                        in->rm->size / 8u);
+        break;
+    default: break;
+    }
+    if (constant_step(g, in, &by))
+        p->at += by;
+    else if (writes_rsp(in))
+        p->ended = true;
+    if (p->at > 2 * MAX_OFFSET || p->at < -2 * MAX_OFFSET)
+        p->ended = true;
+}
+
+/* The check goes where no flag lives, if there is such a place. */
+static void place(struct gen *g, const struct plan *p)
+{
+    unsigned at = (unsigned)p->first;
+
+    for (unsigned i = at + 1; i-- > p->start;)
+        if (!g->insns[i].flags_live) {
+            at = i;
+            break;
+        }
+    if (g->insns[at].flags_live && !g->eng->bmi2) {
+        memset(g->shared, 0, sizeof(g->shared));
+        return;
+    }
+    g->hoist_at = at;
+    g->hoist_lo = p->lo - p->at_insn[at];
+    g->hoist_len = (unsigned)(p->hi - p->lo);
+}
+
+void gen_plan_hoist(struct gen *g)
+{
+    struct plan p = {.first = -1};
+
+    memset(g->shared, 0, sizeof(g->shared));
+    g->hoist_len = 0;
+    if (!usable(g))
+        return;
+    for (unsigned i = 0; i < g->nr_insns && !p.ended; i++) {
+        p.at_insn[i] = p.at;
+        plan_one(g, &p, i);
+        if (p.ended && p.first < 0) { /* nothing yet: begin behind it */
+            p.ended = false;
+            p.at = 0;
+            p.start = i + 1;
+        }
+    }
+    if (p.first >= 0)
+        place(g, &p);
+}
+
+/* Flag-free: both ends of the range, aligned to 4 or 8, lie in the page. */
+static void check_live(struct gen *g)
+{
+    struct cold *c;
+    int32_t last = (int32_t)(g->hoist_len - width(g));
+
+    e_store_gs(&g->e, JV_RCX_SAVE, R_CX);
+    /* pext rcx, r10, gs:[page mask] */
+    e_bytes(&g->e, "\x65\xc4\xe2\xaa\xf5", 5);
+    e_gs_operand(&g->e, R_CX, JV_SLOT_MASK);
+    if (last > 0) {
+        e_lea(&g->e, 1, R_T0, R_T0, R_NONE, 1, last);
+        /* pext r10, r10, gs:[page mask] */
+        e_bytes(&g->e, "\x65\xc4\x62\xaa\xf5", 5);
+        e_gs_operand(&g->e, R_T0, JV_SLOT_MASK);
+        e_lea(&g->e, 1, R_CX, R_CX, R_T0, 1, 0);
+    }
+    e_u8(&g->e, 0xe3); /* jrcxz over the jump */
+    e_u8(&g->e, 5);
+    c = gen_cold(g, COLD_HOIST, e_jmp32(&g->e));
+    c->glue = 1;
+    e_load_gs(&g->e, R_CX, JV_RCX_SAVE);
+    c->resume = g->e.p;
+}
+
+void gen_hoist_check(struct gen *g)
+{
+    struct cold *c;
+
+    e_load_gs(&g->e, R_T0, JV_WIN + 16 * g->mode);
+    e_lea(&g->e, 1, R_T0, R_T0, R_GSP, 1, g->hoist_lo);
+    if (g->in->flags_live) {
+        check_live(g);
+        return;
+    }
+    e_alu_imm(&g->e, 7, 1, R_T0, (int32_t)(4096 - g->hoist_len));
+    c = gen_cold(g, COLD_HOIST, e_jcc32(&g->e, CC_A));
+    c->resume = g->e.p;
+}
+
+/* The TLB entry at r11 becomes the window: its addend is that from linear to
+ * host addresses, not that of offsets in the page. */
+static void move_window(struct gen *g, uint32_t table, uint32_t win)
+{
+    e_op_gs_base(&g->e, 0x8b, R_T0, R_T1, table);
+    e_store_gs(&g->e, win, R_T0);
+    e_op_gs_base(&g->e, 0x03, R_T0, R_T1, table + 8);
+    e_store_gs(&g->e, win + 8, R_T0);
+}
+
+/* The window is elsewhere: move it, or leave for the unshared translation. */
+void gen_cold_hoist(struct gen *g, const struct cold *c)
+{
+    uint32_t table = TLB_TABLE(g->mode, 1), win = JV_WIN + 16 * g->mode;
+    int32_t limit = (int32_t)(4096 - g->hoist_len);
+    uint8_t *miss, *cross, *no;
+
+    if (c->glue) {
+        e_load_gs(&g->e, R_CX, JV_RCX_SAVE);
+        gen_save_flags(g);
+    }
+    e_lea(&g->e, gen_64(g), R_T0, R_GSP, R_NONE, 1, g->hoist_lo);
+    gen_tlb_index(g);
+    e_op_gs_base(&g->e, 0x03, R_T0, R_T1, table);
+    e_alu_imm(&g->e, 7, 1, R_T0, limit);
+    miss = e_jcc32(&g->e, CC_A);
+    move_window(g, table, win);
+    if (c->glue)
+        gen_restore_flags(g);
+    e_patch(e_jmp32(&g->e), c->resume);
+
+    e_patch(miss, g->e.p);
+    e_op_gs_base(&g->e, 0x2b, R_T0, R_T1, table);
+    e_mov32_rr(&g->e, R_T1, R_T0);
+    e_alu_imm(&g->e, 4, 0, R_T1, 0xfff);
+    e_alu_imm(&g->e, 7, 0, R_T1, limit);
+    cross = e_jcc32(&g->e, CC_A);
+    e_mov_imm(&g->e, R_T1, (uint64_t)g->mode << DESC_MODE_SHIFT);
+    e_call_gs(&g->e, JV_GLUE + 8 * GLUE_HOIST);
+    e_op_rr(&g->e, 0x85, 0, R_T0, R_T0); /* test r10d, r10d */
+    no = e_jcc32(&g->e, CC_Z);
+    if (c->glue)
+        gen_restore_flags(g);
+    e_patch(e_jmp32(&g->e), c->resume);
+
+    e_patch(cross, g->e.p);
+    e_patch(no, g->e.p);
+    if (c->glue)
+        gen_restore_flags(g);
+    e_align_rel32(&g->e, 1);
+    g->in = &g->insns[g->hoist_at];
+    gen_link_unhoisted(g, e_jmp32(&g->e), c->rip);
+}

@@ -245,8 +245,8 @@ int x86_lar(struct x86_cpu *cpu, uint16_t sel, uint32_t *out, bool *ok)
 
     if (examine(cpu, sel, types, &lo, ok) < 0)
         return X86_FAULT;
-    if (*ok)
-        *out = (uint32_t)(lo >> 32) & 0x00f0ff00;
+    if (*ok) /* SDM vol. 2: limit bits 16..19 are undefined; CPUs keep them */
+        *out = (uint32_t)(lo >> 32) & 0x00ffff00;
     return X86_OK;
 }
 

@@ -407,16 +407,35 @@ static enum insn_class mode_gate(const struct insn *in, uint32_t key)
     }
 }
 
-static bool shifts_by_cl(const struct insn *in)
+/* A shift or rotation whose count may be zero leaves all flags alone. */
+static bool may_keep_flags(const ZydisDecodedInstruction *d)
 {
-    switch (in->d.mnemonic) {
+    switch (d->mnemonic) {
     case ZYDIS_MNEMONIC_SHL: case ZYDIS_MNEMONIC_SHR:
     case ZYDIS_MNEMONIC_SAR: case ZYDIS_MNEMONIC_ROL:
     case ZYDIS_MNEMONIC_ROR: case ZYDIS_MNEMONIC_RCL:
     case ZYDIS_MNEMONIC_RCR: case ZYDIS_MNEMONIC_SHLD:
-    case ZYDIS_MNEMONIC_SHRD: return true;
-    default: return false;
+    case ZYDIS_MNEMONIC_SHRD: break;
+    default: return d->meta.category == ZYDIS_CATEGORY_STRINGOP;
     }
+    if ((d->opcode & ~1u) == 0xd0 && d->opcode_map == ZYDIS_OPCODE_MAP_DEFAULT)
+        return false; /* by one */
+    return !d->raw.imm[0].size ||
+           !(d->raw.imm[0].value.u & (d->operand_width == 64 ? 63 : 31));
+}
+
+/*
+ * Flags that the instruction overwrites for certain. What the SDM calls
+ * undefined counts as overwritten: no program can rely on it.
+ */
+static uint32_t flags_killed(const ZydisDecodedInstruction *d)
+{
+    const ZydisAccessedFlags *f = d->cpu_flags;
+
+    if (!f || may_keep_flags(d))
+        return 0;
+    return (f->modified | f->set_0 | f->set_1 | f->undefined) &
+           X86_FLAGS_ARITH;
 }
 
 static void flags_of(struct insn *in)
@@ -427,10 +446,7 @@ static void flags_of(struct insn *in)
     if (!f)
         return;
     in->flags_read = f->tested & X86_FLAGS_ARITH;
-    in->flags_kill = (f->modified | f->set_0 | f->set_1) & X86_FLAGS_ARITH;
-    /* A count of zero leaves all flags alone, and so may undefined ones. */
-    if (shifts_by_cl(in) || in->class == IC_STRING)
-        in->flags_kill = 0;
+    in->flags_kill = flags_killed(&in->d);
     if (in->class >= IC_HELPER || in->class == IC_UD ||
         in->class == IC_PUSHF)
         in->flags_read = X86_FLAGS_ARITH;
@@ -591,14 +607,9 @@ uint32_t insn_peek_live(const uint8_t *bytes, size_t len, uint32_t key)
             d.meta.category == ZYDIS_CATEGORY_SYSCALL ||
             d.meta.category == ZYDIS_CATEGORY_INTERRUPT)
             break;
-        if (d.cpu_flags) {
+        if (d.cpu_flags)
             live |= unknown & d.cpu_flags->tested;
-            if (d.meta.category != ZYDIS_CATEGORY_SHIFT &&
-                d.meta.category != ZYDIS_CATEGORY_ROTATE &&
-                d.meta.category != ZYDIS_CATEGORY_STRINGOP)
-                unknown &= ~(d.cpu_flags->modified | d.cpu_flags->set_0 |
-                             d.cpu_flags->set_1);
-        }
+        unknown &= ~flags_killed(&d);
         if (d.meta.branch_type != ZYDIS_BRANCH_TYPE_NONE)
             break;
         bytes += d.length;

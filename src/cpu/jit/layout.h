@@ -63,7 +63,7 @@
 /* tables in the order user r, user w, super r, super w, super AC r, w */
 #define TLB_TABLE(mode, write)                                                 \
     (TLB_BASE + ((mode) * 2 + (write)) * TLB_TABLE_SIZE)
-#define JC_BITS    10
+#define JC_BITS    12
 #define JC_ENTRIES (1 << JC_BITS)
 #define JC_SIZE    (JC_ENTRIES * 16)
 #define JC_BASE(mode) (TLB_BASE + 6 * TLB_TABLE_SIZE + (mode) * JC_SIZE)

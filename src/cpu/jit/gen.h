@@ -16,7 +16,8 @@ enum cold_kind {
     COLD_GLUE,    /* jump to a glue routine */
     COLD_PENDING, /* the pending test at the checked entry failed */
     COLD_SEGMENT, /* segment limit exceeded: a helper decides */
-    COLD_HOIST    /* a hoisted check failed */
+    COLD_HOIST,   /* the stack window is elsewhere */
+    COLD_GROUP    /* a shared check failed */
 };
 
 struct cold {
@@ -34,7 +35,20 @@ struct cold {
 
 enum { GEN_MAX_COLD = 4 * TB_MAX_INSNS };
 
-/* Where an instruction operand of the guest is in host code. */
+/* Accesses of a block through one base register that share a check. */
+struct gen_group {
+    uint8_t base;  /* guest register, or GEN_BASE_NONE: constant addresses */
+    bool write;
+    uint8_t from;  /* first instruction that sees this value of the base */
+    uint8_t first; /* first access */
+    uint8_t at;    /* instruction in front of which the check is */
+    uint8_t count;
+    int64_t lo, hi; /* from the base, in bytes: [lo, hi) */
+};
+
+enum { GEN_BASE_NONE = 16, GEN_MAX_GROUPS = 16 };
+
+/* One translation in the making. */
 struct gen {
     struct emit e;
     struct jit_engine *eng;
@@ -61,6 +75,10 @@ struct gen {
     int32_t hoist_lo;       /* from RSP there, in bytes */
     unsigned hoist_len;     /* 0: no shared check in this block */
     bool win;               /* the current instruction relies on it */
+    struct gen_group group[GEN_MAX_GROUPS];
+    unsigned nr_groups;
+    uint8_t in_group[TB_MAX_INSNS]; /* 1 + group of the instruction, or 0 */
+    const struct gen_group *shared_by; /* of the current instruction */
     /* The checked operand is at [r10 + m_idx + m_disp]. */
     unsigned m_idx;
     int32_t m_disp;
@@ -121,6 +139,14 @@ void gen_link_unhoisted(struct gen *g, uint8_t *patch, uint64_t rip);
 void gen_plan_hoist(struct gen *g);
 void gen_hoist_check(struct gen *g);
 void gen_cold_hoist(struct gen *g, const struct cold *c);
+
+/* gen_share.c */
+void gen_plan_groups(struct gen *g);
+/* The checks that stand in front of instruction i. */
+void gen_group_checks(struct gen *g, unsigned i);
+/* The current instruction's operand by its group's check. */
+void gen_by_group(struct gen *g, const ZydisDecodedOperand *op);
+void gen_cold_group(struct gen *g, const struct cold *c);
 
 /* gen_system.c */
 void gen_system(struct gen *g);

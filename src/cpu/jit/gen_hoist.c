@@ -271,7 +271,8 @@ void gen_cold_hoist(struct gen *g, const struct cold *c)
     e_alu_imm(&g->e, 4, 0, R_T1, 0xfff);
     e_alu_imm(&g->e, 7, 0, R_T1, limit);
     cross = e_jcc32(&g->e, CC_A);
-    e_mov_imm(&g->e, R_T1, (uint64_t)g->mode << DESC_MODE_SHIFT);
+    e_mov_imm(&g->e, R_T1, (uint64_t)g->mode << DESC_MODE_SHIFT |
+                               DESC_WRITE | DESC_STACK);
     e_call_gs(&g->e, JV_GLUE + 8 * GLUE_HOIST);
     e_op_rr(&g->e, 0x85, 0, R_T0, R_T0); /* test r10d, r10d */
     no = e_jcc32(&g->e, CC_Z);

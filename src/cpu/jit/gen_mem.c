@@ -249,6 +249,10 @@ void gen_operand(struct gen *g, const ZydisDecodedOperand *op, unsigned size,
                          : 0);
         return;
     }
+    if (g->shared_by) {
+        gen_by_group(g, op);
+        return;
+    }
     gen_address(g, op);
     gen_check(g, gen_segment(g, op), size, write);
 }

@@ -405,28 +405,44 @@ int h_write(struct jit_vcpu *jv, gva_t gva, const void *src, unsigned len,
     return X86_OK;
 }
 
+/* Would an access succeed without changing more than an Accessed bit? */
+static bool plain_access(struct jit_vcpu *jv, const struct x86_walk *w,
+                         enum jit_mode mode, bool write)
+{
+    if (write && (!w->dirty || !w->writable))
+        return false;
+    if (mode == JIT_USER)
+        return w->user;
+    return mode == JIT_SUPER_AC || !w->user || !(jv->st.cr4 & X86_CR4_SMAP);
+}
+
 /*
- * Move the stack window of the descriptor's mode to gva's page, if a write
- * there would succeed without changing a page table. Raises nothing.
+ * Fill the TLB for a shared check at gva, or move the stack window there.
+ * Raises nothing; false if the access has to be made by its instruction.
  */
 bool h_hoist(struct jit_vcpu *jv, gva_t gva, uint32_t desc)
 {
     enum jit_mode mode = (enum jit_mode)(desc >> DESC_MODE_SHIFT & 3);
+    bool write = desc & DESC_WRITE;
     struct x86_walk w;
     uint8_t *hva;
 
     if (!h_canonical(jv, gva) ||
-        x86_probe(&jv->st, jv->eng->gmem, gva, &w) < 0 || !w.dirty ||
-        !w.writable || w.user != (mode == JIT_USER))
+        ((jv->key & KEY_SIZE_MASK) != 2 && gva > UINT32_MAX) ||
+        x86_probe(&jv->st, jv->eng->gmem, gva, &w) < 0 ||
+        !plain_access(jv, &w, mode, write))
         return false;
-    hva = h_translate(jv, gva, X86_WRITE, mode, &w);
-    if (!hva || is_rom(jv, w.gpa) || has_code(jv, hva))
+    hva = h_translate(jv, gva, write ? X86_WRITE : X86_READ, mode, &w);
+    if (!hva || (write && (is_rom(jv, w.gpa) || has_code(jv, hva))))
         return false;
-    h_tlb_insert(jv, gva, mode, true, hva);
     h_tlb_insert(jv, gva, mode, false, hva);
-    if (!tlb_hit(jv, gva, mode, true))
+    if (write)
+        h_tlb_insert(jv, gva, mode, true, hva);
+    if (!tlb_hit(jv, gva, mode, write))
         return false;
-    jv->win[mode].tag = (uint64_t)0 - (gva & ~GPAGE_MASK);
-    jv->win[mode].addend = (uint64_t)hva - gva;
+    if (desc & DESC_STACK) {
+        jv->win[mode].tag = (uint64_t)0 - (gva & ~GPAGE_MASK);
+        jv->win[mode].addend = (uint64_t)hva - gva;
+    }
     return true;
 }

@@ -249,6 +249,7 @@ static void emit_end(struct gen *g)
 static bool emit_block(struct gen *g, struct tb *tb)
 {
     gen_plan_hoist(g);
+    gen_plan_groups(g);
     g->in = &g->insns[0];
     gen_entry(g, g->insns[0].flags_live);
     tb->entry = (uint16_t)(g->e.p - g->start);
@@ -258,8 +259,11 @@ static bool emit_block(struct gen *g, struct tb *tb)
         g->win = false;
         if (g->hoist_len && i == g->hoist_at)
             gen_hoist_check(g);
+        gen_group_checks(g, i);
         g->win = g->shared[i];
+        g->shared_by = g->in_group[i] ? &g->group[g->in_group[i] - 1] : NULL;
         emit_one(g);
+        g->shared_by = NULL;
     }
     g->win = false;
     if (!insn_ends_block(&g->insns[g->nr_insns - 1]))

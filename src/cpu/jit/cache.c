@@ -67,11 +67,13 @@ int jit_cache_init(struct jit_engine *eng, struct err *err)
     eng->kpages = reserve(JIT_KPAGES * sizeof(*eng->kpages));
     eng->pages = reserve(eng->gmem->nr_pages * sizeof(*eng->pages));
     eng->write_hints = reserve(eng->gmem->nr_pages * sizeof(uint64_t));
-    if (!eng->tbs || !eng->links || !eng->maps || !eng->hash ||
+    eng->slots = reserve(SLOT_MAX * sizeof(*eng->slots));
+    eng->slot_hash = reserve(SLOT_MAX * sizeof(*eng->slot_hash));
+    if (!eng->slots || !eng->slot_hash || !eng->tbs || !eng->links || !eng->maps || !eng->hash ||
         !eng->kpages || !eng->pages || !eng->write_hints)
         return err_set(err, -ENOMEM,
                        "reserve the translator's tables: out of memory");
-    eng->nr_tbs = eng->nr_links = 1;
+    eng->nr_tbs = eng->nr_links = eng->nr_slots = 1;
     return 0;
 }
 
@@ -85,6 +87,8 @@ void jit_cache_fini(struct jit_engine *eng)
 {
     release(eng->code_rw, CODE_SIZE);
     release(eng->code_rx, CODE_SIZE);
+    release(eng->slots, SLOT_MAX * sizeof(*eng->slots));
+    release(eng->slot_hash, SLOT_MAX * sizeof(*eng->slot_hash));
     release(eng->tbs, MAX_TBS * sizeof(*eng->tbs));
     release(eng->links, MAX_LINKS * sizeof(*eng->links));
     release(eng->maps, MAX_MAPS * sizeof(*eng->maps));
@@ -98,8 +102,10 @@ void jit_cache_fini(struct jit_engine *eng)
 void jit_flush_code(struct jit_engine *eng)
 {
     eng->code_used = eng->code_glue;
-    eng->nr_tbs = eng->nr_links = 1;
+    eng->nr_tbs = eng->nr_links = eng->nr_slots = 1;
     eng->nr_maps = 0;
+    (void)madvise(eng->slot_hash, SLOT_MAX * sizeof(*eng->slot_hash),
+                  MADV_DONTNEED);
     (void)madvise(eng->hash, JIT_HASH_SIZE * sizeof(*eng->hash),
                   MADV_DONTNEED);
     (void)madvise(eng->kpages, JIT_KPAGES * sizeof(*eng->kpages),

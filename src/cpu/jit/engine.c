@@ -116,6 +116,11 @@ static int map_regions(struct jit_vcpu **out, struct jit_set *sets,
         }
         sets[i].region = r;
         sets[i].tables = (struct jit_tables *)(void *)(r + JV_STATE_SIZE);
+        sets[i].filled = map_anon(SLOT_MAX * sizeof(uint16_t));
+        if (!sets[i].filled) {
+            rc = err_sys(err, "map a vCPU's jump slots");
+            goto close_fd;
+        }
     }
     *out = (struct jit_vcpu *)(void *)sets[0].region;
 close_fd:
@@ -179,8 +184,10 @@ static void free_parts(struct jit_vcpu *jv)
     if (jv->gen)
         free(jv->gen->insns);
     free(jv->gen);
-    for (unsigned i = JIT_NR_SETS; i-- > 0;)
+    for (unsigned i = JIT_NR_SETS; i-- > 0;) {
+        unmap(sets[i].filled, SLOT_MAX * sizeof(uint16_t));
         unmap(sets[i].region, region_size());
+    }
     free(sets);
 }
 

@@ -102,6 +102,59 @@ void gen_link_unhoisted(struct gen *g, uint8_t *patch, uint64_t rip)
     }
 }
 
+/* A new slot leads to the glue everywhere. Nobody runs code that uses it. */
+static void empty_slot(struct jit_engine *eng, uint32_t n)
+{
+    for (unsigned i = 0; i < eng->nr_vcpus; i++)
+        for (unsigned s = 0; eng->vcpu[i] && s < JIT_NR_SETS; s++)
+            eng->vcpu[i]->sets[s].tables->slot[n] =
+                (uint64_t)(uintptr_t)glue_slot;
+}
+
+/*
+ * The slot of a jump to another page, or 0. Kernel pages have links; others
+ * are good for one address space only. Slots enter by the pending test, since
+ * no one knows here whether the jump closes a loop.
+ */
+static uint32_t slot_for(struct gen *g, uint64_t target)
+{
+    struct jit_engine *eng = g->eng;
+    uint32_t key = g->key & ~(uint32_t)KEY_UNHOISTED;
+    uint32_t h = (uint32_t)((target * 0x9e3779b97f4a7c15ull) >> 48) ^
+                 (key & 0xffff);
+    uint16_t *hint = &eng->slot_hash[h];
+
+    if (*hint && eng->slots[*hint].rip == target &&
+        eng->slots[*hint].key == key)
+        return *hint;
+    if (eng->nr_slots == SLOT_MAX)
+        return 0;
+    eng->slots[eng->nr_slots] = (struct jit_slot){target, key};
+    *hint = (uint16_t)eng->nr_slots;
+    empty_slot(eng, eng->nr_slots);
+    return eng->nr_slots++;
+}
+
+/* jmp or call (ModRM extension 4 or 2) to a target on another page */
+static void leave_page(struct gen *g, uint64_t target, bool call)
+{
+    uint32_t slot = slot_for(g, target);
+
+    if (slot) {
+        e_mov_imm(&g->e, R_T0, slot);
+        if (call)
+            e_call_gs(&g->e, SLOT_BASE + 8 * slot);
+        else
+            e_jmp_gs(&g->e, SLOT_BASE + 8 * slot);
+        return;
+    }
+    e_mov_imm(&g->e, R_T0, target);
+    if (call)
+        e_call_gs(&g->e, JV_GLUE + 8 * (GLUE_JMP + g->mode));
+    else
+        e_jmp_gs(&g->e, JV_GLUE + 8 * (GLUE_JMP + g->mode));
+}
+
 void gen_jump(struct gen *g, uint64_t target)
 {
     if (g->key & KEY_STEP) {
@@ -110,8 +163,7 @@ void gen_jump(struct gen *g, uint64_t target)
         e_align_rel32(&g->e, 1);
         add_link(g, e_jmp32(&g->e), target);
     } else {
-        e_mov_imm(&g->e, R_T0, target);
-        e_jmp_gs(&g->e, JV_GLUE + 8 * (GLUE_JMP + g->mode));
+        leave_page(g, target, false);
     }
 }
 
@@ -254,8 +306,7 @@ static void flow_call(struct gen *g)
         e_align_rel32(&g->e, 1);
         add_link(g, e_call32(&g->e), target);
     } else {
-        e_mov_imm(&g->e, R_T0, target);
-        e_call_gs(&g->e, JV_GLUE + 8 * (GLUE_JMP + g->mode));
+        leave_page(g, target, true);
     }
     landing(g, next);
 }

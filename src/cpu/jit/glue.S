@@ -257,6 +257,14 @@ glue_link:
     call h_link
     RUN_OR_EXIT
 
+/* r10d = slot that is empty. */
+    .globl glue_slot
+glue_slot:
+    TO_C
+    mov esi, r10d
+    call h_slot
+    RUN_OR_EXIT
+
 /* RIP is stored. */
     .globl glue_pending
 glue_pending:

@@ -231,6 +231,30 @@ const void *h_pending(struct jit_vcpu *jv)
     return h_lookup(jv);
 }
 
+/* A jump to another page whose slot is empty in this address space. */
+const void *h_slot(struct jit_vcpu *jv, uint32_t n)
+{
+    struct jit_engine *eng = jv->eng;
+    struct jit_set *set = jv->set;
+    struct tb *tb;
+    int fault;
+
+    jv->st.rip = eng->slots[n].rip;
+    if (atomic_load(&jv->pending))
+        return h_lookup(jv);
+    jv->link = 0;
+    jv->xkey = 0;
+    tb = find(jv, &fault);
+    if (!tb)
+        return translate(jv);
+    if (eng->slots[n].key == jv->key && set->nr_filled < SLOT_MAX) {
+        tb->in_slot = true;
+        set->filled[set->nr_filled++] = (uint16_t)n;
+        set->tables->slot[n] = (uint64_t)eng->code_rx + tb->host;
+    }
+    return (const void *)((uint64_t)eng->code_rx + tb->host + tb->entry);
+}
+
 /* Is the link from here to tb good for as long as both blocks live? */
 static bool may_link(struct jit_vcpu *jv, const struct tb_link *l,
                      const struct tb *tb)

@@ -288,8 +288,11 @@ static void drop(struct jit_engine *eng, struct jit_vcpu *jv, struct tb *tb)
     h_tb_unlink_in(eng, tb);
     for (unsigned i = 0; i < tb->nr_links; i++)
         link_forget(eng, tb->links + i);
-    if (jv)
-        h_jc_forget(jv, tb->rip);
+    if (!jv)
+        return;
+    h_jc_forget(jv, tb->rip);
+    for (unsigned i = 0; tb->in_slot && i < JIT_NR_SETS; i++)
+        h_slots_clear(&jv->sets[i]);
 }
 
 /* Bytes of page that tb was translated from: [*from, *to). */

@@ -24,8 +24,16 @@ static void itlb_clear(struct jit_set *set)
         set->itlb[i].gva = ~(uint64_t)0;
 }
 
+void h_slots_clear(struct jit_set *set)
+{
+    for (uint32_t i = 0; i < set->nr_filled; i++)
+        set->tables->slot[set->filled[i]] = (uint64_t)(uintptr_t)glue_slot;
+    set->nr_filled = 0;
+}
+
 void h_jc_clear(struct jit_set *set)
 {
+    h_slots_clear(set);
     for (unsigned m = 0; m < JIT_NR_MODES; m++)
         jc_clear(set->tables->jc[m]);
     for (unsigned i = 0; i < JIT_HASH_BITS / 64; i++)

@@ -81,6 +81,7 @@ enum { JIT_NR_SETS = 8, JIT_HASH_BITS = 1024, JIT_ITLB = 64 };
 struct jit_tables {
     struct jit_tlb_entry tlb[JIT_NR_MODES][2][TLB_ENTRIES];
     struct jit_jc_entry jc[JIT_NR_MODES][JC_ENTRIES];
+    uint64_t slot[SLOT_MAX];
 };
 
 /* One cached address space. */
@@ -98,6 +99,8 @@ struct jit_set {
     /* Hash of pages that the jump cache may have entries for. */
     uint64_t exec[JIT_HASH_BITS / 64];
     bool has_exec, has_large;
+    uint32_t nr_filled;
+    uint16_t *filled; /* slots that hold a block, SLOT_MAX at most */
     /* What the jump caches are for: other modes' blocks must not be found. */
     uint32_t jc_key[JIT_NR_MODES];
     uint64_t jc_cs[JIT_NR_MODES];
@@ -249,6 +252,7 @@ struct tb {
     uint16_t nr_links;
     uint16_t nr_maps;
     bool invalid;
+    bool in_slot; /* some slot of some set may hold it */
 };
 
 /* A direct jump out of a block: rel32 that can be patched. */
@@ -310,6 +314,13 @@ struct jit_engine {
     struct jit_kpage {
         uint64_t gva, gpa;
     } *kpages;
+    /* Targets of jumps to other pages; a slot's number is its index. */
+    struct jit_slot {
+        uint64_t rip;
+        uint32_t key;
+    } *slots;
+    uint16_t *slot_hash; /* by target: the last slot made for it */
+    uint32_t nr_slots;
     uint32_t kpages_used[JIT_KPAGES]; /* slots of kpages in use */
     uint32_t nr_kpages;
     bool has_cross; /* some link between pages is in place */
@@ -334,7 +345,7 @@ uint64_t jit_call_c(uint64_t (*fn)(void *, uint64_t, uint64_t, uint64_t),
 extern const char glue_slow[], glue_commit[], glue_helper[], glue_jmp_user[],
     glue_jmp_super[], glue_jmp_super_ac[], glue_jmp_slow[], glue_link[],
     glue_pending[], glue_dispatch[], glue_sentinel[], glue_hoist[],
-    glue_raise[];
+    glue_raise[], glue_slot[];
 
 /* Run fn where vector registers may be used, from wherever we are. */
 uint64_t h_call_c(struct jit_vcpu *jv,
@@ -345,6 +356,7 @@ uint64_t h_call_c(struct jit_vcpu *jv,
 const void *h_lookup(struct jit_vcpu *jv);
 const void *h_link(struct jit_vcpu *jv, uint32_t link);
 const void *h_pending(struct jit_vcpu *jv);
+const void *h_slot(struct jit_vcpu *jv, uint32_t slot);
 /* Serve flush_request. */
 void h_requests(struct jit_vcpu *jv);
 /* Can an interrupt or NMI be delivered to a halted CPU? */
@@ -383,6 +395,7 @@ void h_drop_write(struct jit_vcpu *jv, uint64_t ram_page);
 void h_mode_changed(struct jit_vcpu *jv);
 void h_jc_clear(struct jit_set *set);
 void h_jc_forget(struct jit_vcpu *jv, uint64_t rip);
+void h_slots_clear(struct jit_set *set);
 void h_tables_clear(struct jit_set *set);
 void h_windows_clear(struct jit_vcpu *jv);
 extern const struct x86_system_ops h_system_ops;

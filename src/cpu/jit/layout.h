@@ -67,7 +67,12 @@
 #define JC_ENTRIES (1 << JC_BITS)
 #define JC_SIZE    (JC_ENTRIES * 16)
 #define JC_BASE(mode) (TLB_BASE + 6 * TLB_TABLE_SIZE + (mode) * JC_SIZE)
-#define JV_TLB_SET_SIZE (6 * TLB_TABLE_SIZE + 3 * JC_SIZE)
+/* Where jumps to other pages go, in this address space: one slot for each
+ * target, filled when it is first used. */
+#define SLOT_BITS 16
+#define SLOT_MAX  (1 << SLOT_BITS)
+#define SLOT_BASE JC_BASE(3)
+#define JV_TLB_SET_SIZE (6 * TLB_TABLE_SIZE + 3 * JC_SIZE + 8 * SLOT_MAX)
 
 /* Access descriptor of a slow path (a u32 in r11). */
 #define DESC_SIZE_MASK   0x7f
@@ -89,6 +94,7 @@
 #define GLUE_PENDING   10
 #define GLUE_DISPATCH  11
 #define GLUE_HOIST     12
-#define GLUE_NR        13
+#define GLUE_SLOT      13 /* not called through gs: what empty slots hold */
+#define GLUE_NR        14
 
 #endif

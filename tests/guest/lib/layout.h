@@ -12,6 +12,11 @@
 #define SEL_TSS         0x40
 #define SEL_FREE        0x50 /* and 19 more */
 
+/* Real mode, see real_call in start32.S. */
+#define REAL_CODE       0x7000
+#define REAL_STACK      0x6ff0
+#define REAL_TRAMPOLINE 0x6000
+
 #define AP_START 0x8000 /* code of application processors */
 #define AP_STACK 0x7ff8 /* their first stack pointer, 32 bits */
 

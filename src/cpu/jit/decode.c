@@ -242,7 +242,7 @@ static bool is_string(ZydisMnemonic m)
 static enum insn_class other_class(const struct insn *in)
 {
     switch (in->d.mnemonic) {
-    case ZYDIS_MNEMONIC_RDTSCP:
+    case ZYDIS_MNEMONIC_RDTSCP: return IC_RDTSC;
     case ZYDIS_MNEMONIC_RDPID:
     case ZYDIS_MNEMONIC_INVPCID:
     case ZYDIS_MNEMONIC_XSETBV: 
@@ -286,6 +286,12 @@ static enum insn_class other_class(const struct insn *in)
     }
 }
 
+static bool is_x87(const struct insn *in)
+{
+    return in->d.meta.isa_ext == ZYDIS_ISA_EXT_X87 ||
+           in->d.mnemonic == ZYDIS_MNEMONIC_FISTTP; /* Zydis: SSE3 */
+}
+
 static bool is_sse(ZydisISAExt ext)
 {
     switch (ext) {
@@ -319,7 +325,7 @@ static enum insn_class fpu_gate(const struct insn *in, uint32_t key)
 
     if (in->class == IC_NOP)
         return IC_NOP;
-    if (ext == ZYDIS_ISA_EXT_X87 || ext == ZYDIS_ISA_EXT_MMX)
+    if (is_x87(in) || ext == ZYDIS_ISA_EXT_MMX)
         return key & KEY_NO_X87 ? IC_RARE : in->class;
     if (in->d.encoding == ZYDIS_INSTRUCTION_ENCODING_VEX) {
         if (ext == ZYDIS_ISA_EXT_BMI1 || ext == ZYDIS_ISA_EXT_BMI2)
@@ -386,6 +392,24 @@ bool insn_writes_code_segment(const struct insn *in, uint32_t key)
            in->mem_write && in->rm->mem.segment == ZYDIS_REGISTER_CS;
 }
 
+/* MOV of selectors and control registers that has a rule of its own. */
+static bool mov_system(const struct insn *in, uint32_t key)
+{
+    ZydisRegister dst = in->op[0].reg.value, src = in->op[1].reg.value;
+
+    if (in->d.mnemonic != ZYDIS_MNEMONIC_MOV || in->mem ||
+        (key & KEY_SIZE_MASK) != 2)
+        return false;
+    if (ZydisRegisterGetClass(src) == ZYDIS_REGCLASS_SEGMENT)
+        return in->d.operand_width != 16;
+    if (ZydisRegisterGetClass(dst) == ZYDIS_REGCLASS_SEGMENT)
+        return dst != ZYDIS_REGISTER_CS && dst != ZYDIS_REGISTER_SS;
+    if (ZydisRegisterGetClass(src) == ZYDIS_REGCLASS_CONTROL)
+        return key & KEY_CPL0 && src <= ZYDIS_REGISTER_CR4 &&
+               src != ZYDIS_REGISTER_CR1;
+    return key & KEY_CPL0 && dst == ZYDIS_REGISTER_CR3;
+}
+
 /* What privilege and mode make of an instruction. */
 static enum insn_class mode_gate(const struct insn *in, uint32_t key)
 {
@@ -403,6 +427,7 @@ static enum insn_class mode_gate(const struct insn *in, uint32_t key)
     case IC_FSGSBASE:
         return key & KEY_FSGSBASE ? in->class : IC_UD;
     case IC_RDTSC: return key & KEY_TSD ? IC_RARE : in->class;
+    case IC_SYSTEM: return mov_system(in, key) ? IC_MOV_SYSTEM : in->class;
     default: return in->class;
     }
 }
@@ -477,7 +502,7 @@ static void find_operands(struct insn *in)
         in->mem_write = in->rm->actions & ZYDIS_OPERAND_ACTION_MASK_WRITE;
         /* An unmasked exception keeps an x87 store from happening: what is
          * written back in its place must be what was there. */
-        if (in->mem_write && in->d.meta.isa_ext == ZYDIS_ISA_EXT_X87)
+        if (in->mem_write && is_x87(in))
             in->mem_read = true;
     }
     if (!is_gpr(in->vvvv))
@@ -588,6 +613,8 @@ bool insn_ends_block(const struct insn *in)
     case IC_UD: case IC_LOOP: case IC_JMP: case IC_JMP_IND: case IC_CALL:
     case IC_CALL_IND: case IC_RET: case IC_STAC: case IC_CLAC:
     case IC_SYSTEM: case IC_RARE: return true;
+    case IC_MOV_SYSTEM: /* loads of CR3 */
+        return in->op[0].reg.value == ZYDIS_REGISTER_CR3;
     default: return false;
     }
 }

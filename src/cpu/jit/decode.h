@@ -37,6 +37,7 @@ enum insn_class {
     IC_RDTSC,
     IC_STRING,
     IC_FSGSBASE,
+    IC_MOV_SYSTEM, /* selectors and control registers, inline or by helper */
     IC_FSTENV, /* x87 environment images: pointers are scrubbed */
     IC_HELPER, /* a helper; may go on in the block */
     IC_SYSTEM, /* a helper that ends the block */

@@ -199,6 +199,7 @@ static void reset_sets(struct jit_vcpu *jv)
         /* The others are cleared when they are first picked. */
         jv->sets[i].used = true;
         jv->sets[i].has_exec = true;
+        jv->sets[i].nr_tlb = jv->sets[i].nr_jc = JIT_LIST;
         if (i == 0)
             h_tables_clear(&jv->sets[i]);
     }

@@ -127,6 +127,8 @@ void gen_store_reg(struct gen *g, unsigned guest_reg, unsigned host);
 /* gen_flow.c */
 void gen_entry(struct gen *g, uint32_t flags_live);
 void gen_jump(struct gen *g, uint64_t target);
+/* The same when JV_KEY has changed: the target is looked up by the new key. */
+void gen_jump_rekey(struct gen *g, uint64_t target);
 void gen_flow(struct gen *g);
 /* Call a helper with RIP stored; end: it does not come back here. */
 void gen_helper(struct gen *g, h_fn *fn, uint64_t arg, uint64_t rip);

@@ -167,6 +167,23 @@ void gen_jump(struct gen *g, uint64_t target)
     }
 }
 
+void gen_jump_rekey(struct gen *g, uint64_t target)
+{
+    uint32_t n = g->eng->nr_links;
+
+    if (g->key & KEY_STEP) {
+        gen_helper(g, h_step_done, 0, target);
+    } else if (g->key & KEY_BREAK || !same_page(g, target)) {
+        gen_store_rip(g, target);
+        e_jmp_gs(&g->e, JV_GLUE + 8 * GLUE_DISPATCH);
+    } else {
+        e_align_rel32(&g->e, 1);
+        add_link(g, e_jmp32(&g->e), target);
+        if (!g->failed)
+            g->eng->links[n].rekey = 1;
+    }
+}
+
 /* r10 = target */
 static void jump_indirect(struct gen *g)
 {

@@ -182,16 +182,25 @@ static void emit_modrm(struct gen *g, const struct form *f, unsigned reg)
     }
 }
 
+/* A fourth operand in the upper half of the last byte: 64-bit mode alone has
+ * more than eight of them and looks at all bits. */
+static bool has_is4(const struct insn *in)
+{
+    for (unsigned i = 0; i < in->d.operand_count_visible; i++)
+        if (in->op[i].encoding == ZYDIS_OPERAND_ENCODING_IS4)
+            return true;
+    return false;
+}
+
 static void emit_imm(struct gen *g)
 {
     const ZydisDecodedInstruction *d = &g->in->d;
 
-    if (d->raw.imm[0].offset)
+    if (has_is4(g->in))
+        e_u8(&g->e, g->in->bytes[d->length - 1] & (gen_64(g) ? 0xff : 0x7f));
+    else if (d->raw.imm[0].offset)
         e_bytes(&g->e, g->in->bytes + d->raw.imm[0].offset,
                 (size_t)(d->length - d->raw.imm[0].offset));
-    else if (d->encoding == ZYDIS_INSTRUCTION_ENCODING_VEX &&
-             d->opcode_map == ZYDIS_OPCODE_MAP_0F3A) /* register in imm8 */
-        e_u8(&g->e, g->in->bytes[d->length - 1] & (gen_64(g) ? 0xff : 0x7f));
 }
 
 /* Does a byte register without REX mean SPL..DIL here? */

@@ -186,7 +186,8 @@ static bool aligned_operand(const struct insn *in, unsigned size)
     default:
         return size == 16 &&
                in->d.encoding == ZYDIS_INSTRUCTION_ENCODING_LEGACY &&
-               in->d.meta.isa_ext != ZYDIS_ISA_EXT_BASE;
+               in->d.meta.isa_ext != ZYDIS_ISA_EXT_BASE &&
+               in->d.meta.isa_ext != ZYDIS_ISA_EXT_SHA; /* up to the CPU */
     }
 }
 

@@ -139,15 +139,24 @@ static void gen_sti(struct gen *g)
     e_gs_operand(&g->e, R_T0, JV_PENDING + 1);
 }
 
+/* STAC and CLAC move between the tables of the two supervisor modes. */
 static void gen_ac(struct gen *g)
 {
-    e_store32_gs_imm(&g->e, JV_AC,
-                     g->in->class == IC_STAC ? X86_FLAGS_AC : 0);
-    gen_helper(g, h_ac_changed, 0, gen_next_rip(g));
+    bool on = g->in->class == IC_STAC;
+    unsigned mode = on || !(g->key & KEY_SMAP) ? JIT_SUPER_AC : JIT_SUPER;
+    uint32_t key = (g->key & ~(uint32_t)(KEY_MODE_MASK | KEY_UNHOISTED)) |
+                   mode << KEY_MODE_SHIFT;
+
+    e_store32_gs_imm(&g->e, JV_AC, on ? X86_FLAGS_AC : 0);
+    e_store32_gs_imm(&g->e, JV_KEY, key);
+    gen_jump_rekey(g, gen_next_rip(g));
 }
 
 static void gen_rdtsc(struct gen *g)
 {
+    if (g->in->d.mnemonic == ZYDIS_MNEMONIC_RDTSCP)
+        e_load32_gs(&g->e, R_CX,
+                    offsetof(struct x86_state, msr.tsc_aux));
     e_u8(&g->e, 0x0f);
     e_u8(&g->e, 0x31);
     /* rorx rdx, rdx, 32; rax += rdx + offset, flags untouched */
@@ -212,6 +221,64 @@ static void gen_string(struct gen *g)
     gen_helper(g, h_string, arg, in->rip);
 }
 
+static int sreg_number(const ZydisDecodedOperand *op)
+{
+    switch (op->type == ZYDIS_OPERAND_TYPE_REGISTER ? op->reg.value
+                                                    : ZYDIS_REGISTER_NONE) {
+    case ZYDIS_REGISTER_ES: return X86_ES;
+    case ZYDIS_REGISTER_CS: return X86_CS;
+    case ZYDIS_REGISTER_SS: return X86_SS;
+    case ZYDIS_REGISTER_DS: return X86_DS;
+    case ZYDIS_REGISTER_FS: return X86_FS;
+    case ZYDIS_REGISTER_GS: return X86_GS;
+    default: return -1;
+    }
+}
+
+static uint32_t cr_offset(unsigned n)
+{
+    switch (n) {
+    case 0: return offsetof(struct x86_state, cr0);
+    case 2: return offsetof(struct x86_state, cr2);
+    case 3: return offsetof(struct x86_state, cr3);
+    default: return offsetof(struct x86_state, cr4);
+    }
+}
+
+/* MOV from and to selectors and CR0, 2, 3, 4 by registers, at CPL 0. */
+static void gen_mov_system(struct gen *g)
+{
+    const struct insn *in = g->in;
+    int dst = sreg_number(&in->op[0]), src = sreg_number(&in->op[1]);
+    bool high;
+
+    if (src >= 0) {
+        unsigned r = insn_gpr(in->op[0].reg.value, &high);
+
+        e_load32_gs(&g->e, R_T0, (uint32_t)offsetof(struct x86_state, seg) +
+                                     (uint32_t)src * 16 + 12);
+        e_bytes(&g->e, "\x45\x0f\xb7\xd2", 4); /* movzx r10d, r10w */
+        gen_store_reg(g, r, R_T0);
+    } else if (dst >= 0) {
+        gen_helper(g, h_mov_seg,
+                   (uint64_t)dst | insn_gpr(in->op[1].reg.value, &high) << 8 |
+                       (uint64_t)in->d.length << 16,
+                   in->rip);
+    } else if (ZydisRegisterGetClass(in->op[1].reg.value) ==
+               ZYDIS_REGCLASS_CONTROL) {
+        unsigned cr = (unsigned)ZydisRegisterGetId(in->op[1].reg.value);
+
+        e_load_gs(&g->e, R_T0, cr_offset(cr));
+        gen_store_reg(g, insn_gpr(in->op[0].reg.value, &high), R_T0);
+    } else {
+        gen_helper(g, h_mov_cr,
+                   (uint64_t)ZydisRegisterGetId(in->op[0].reg.value) |
+                       insn_gpr(in->op[1].reg.value, &high) << 8 |
+                       (uint64_t)in->d.length << 16,
+                   in->rip);
+    }
+}
+
 static h_fn *helper_of(ZydisMnemonic m)
 {
     switch (m) {
@@ -265,6 +332,7 @@ void gen_system(struct gen *g)
         else
             gen_wrbase(g);
         break;
+    case IC_MOV_SYSTEM: gen_mov_system(g); break;
     default: gen_by_helper(g); break;
     }
 }

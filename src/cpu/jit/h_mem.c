@@ -219,10 +219,10 @@ struct h_slow_result h_slow(struct jit_vcpu *jv, gva_t gva, uint32_t desc,
     uint8_t *hva;
 
     jv->stat[JIT_STAT_SLOW]++;
-    if (!h_canonical(jv, gva) || !h_canonical(jv, gva + size - 1))
-        return slow_gp(jv, desc, ret);
     if (desc & DESC_ALIGNED && gva & (size - 1))
         return slow_gp(jv, desc & ~(uint32_t)DESC_STACK, ret);
+    if (!h_canonical(jv, gva) || !h_canonical(jv, gva + size - 1))
+        return slow_gp(jv, desc, ret);
     if ((gva & GPAGE_MASK) + size > GPAGE_SIZE)
         return slow_cross(jv, gva, desc, ret);
     hva = h_translate(jv, gva, write ? X86_WRITE : X86_READ, mode, &w);

@@ -223,6 +223,8 @@ const void *h_lookup(struct jit_vcpu *jv)
         return translate(jv); /* a fault is raised there, on the same walk */
     jc->host = (uint64_t)jv->eng->code_rx + tb->host + tb->entry;
     jc->tag = (uint64_t)0 - jv->st.rip;
+    h_jc_note(jv->set, key_mode(jv->key),
+              jv->st.rip >> JC_SHIFT & (JC_ENTRIES - 1));
     return (const void *)jc->host;
 }
 
@@ -261,8 +263,11 @@ static bool may_link(struct jit_vcpu *jv, const struct tb_link *l,
 {
     gva_t gva = tb->cs_base + tb->rip;
 
-    if (l->never ||
-        (tb->key ^ jv->eng->tbs[l->from].key) & ~(uint32_t)KEY_UNHOISTED)
+    uint32_t differ = tb->key ^ jv->eng->tbs[l->from].key;
+
+    if (l->rekey)
+        differ &= ~(uint32_t)KEY_MODE_MASK;
+    if (l->never || differ & ~(uint32_t)KEY_UNHOISTED)
         return false;
     if (!l->cross && !tb->gpa2)
         return true;

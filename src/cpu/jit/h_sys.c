@@ -285,6 +285,7 @@ int h_popf(struct jit_vcpu *jv, uint64_t arg)
     struct x86_state *st = &jv->st;
     uint64_t image = 0, mask, sp;
     bool step = stepping(jv);
+    gva_t gva;
 
     if ((jv->key & KEY_SIZE_MASK) == 2)
         size = size == 2 ? 2 : 8;
@@ -293,8 +294,10 @@ int h_popf(struct jit_vcpu *jv, uint64_t arg)
                                           : UINT32_MAX;
     sp = st->gpr[X86_RSP] & mask;
     h_flags_out(jv);
-    if (h_read(jv, x86_linear(st, X86_SS, sp), &image, size,
-               (enum jit_mode)key_mode(jv->key)) < 0)
+    gva = x86_linear(st, X86_SS, sp);
+    if (!h_canonical(jv, gva) || !h_canonical(jv, gva + size - 1))
+        return h_raise(jv, X86_SS_FAULT, true, 0);
+    if (h_read(jv, gva, &image, size, (enum jit_mode)key_mode(jv->key)) < 0)
         return h_fault(jv);
     if (x86_popf(&jv->cpu, image, size) < 0)
         return h_fault(jv);

@@ -31,23 +31,54 @@ void h_slots_clear(struct jit_set *set)
     set->nr_filled = 0;
 }
 
+static void jc_forget_one(struct jit_set *set, unsigned n)
+{
+    unsigned i = n & (JC_ENTRIES - 1);
+
+    set->tables->jc[n >> JC_BITS][i].tag =
+        (uint64_t)0 - ((uint64_t)(i ^ 1u) << JC_SHIFT);
+}
+
+void h_jc_note(struct jit_set *set, unsigned mode, unsigned i)
+{
+    if (set->nr_jc < JIT_LIST)
+        set->jc_list[set->nr_jc++] = (uint16_t)(mode << JC_BITS | i);
+}
+
 void h_jc_clear(struct jit_set *set)
 {
     h_slots_clear(set);
-    for (unsigned m = 0; m < JIT_NR_MODES; m++)
-        jc_clear(set->tables->jc[m]);
+    if (set->nr_jc < JIT_LIST)
+        for (uint32_t i = 0; i < set->nr_jc; i++)
+            jc_forget_one(set, set->jc_list[i]);
+    else
+        for (unsigned m = 0; m < JIT_NR_MODES; m++)
+            jc_clear(set->tables->jc[m]);
+    set->nr_jc = 0;
     for (unsigned i = 0; i < JIT_HASH_BITS / 64; i++)
         set->exec[i] = 0;
     set->has_exec = false;
     itlb_clear(set); /* its hits do not set bits in exec again */
 }
 
+static void tlb_forget_one(struct jit_set *set, unsigned n)
+{
+    unsigned i = n & (TLB_ENTRIES - 1), t = n >> TLB_BITS;
+
+    set->tables->tlb[t / 2][t & 1][i].tag = jit_tlb_never(i);
+}
+
 void h_tables_clear(struct jit_set *set)
 {
-    for (unsigned m = 0; m < JIT_NR_MODES; m++) {
-        tlb_clear(set->tables->tlb[m][0]);
-        tlb_clear(set->tables->tlb[m][1]);
-    }
+    if (set->nr_tlb < JIT_LIST)
+        for (uint32_t i = 0; i < set->nr_tlb; i++)
+            tlb_forget_one(set, set->tlb_list[i]);
+    else
+        for (unsigned m = 0; m < JIT_NR_MODES; m++) {
+            tlb_clear(set->tables->tlb[m][0]);
+            tlb_clear(set->tables->tlb[m][1]);
+        }
+    set->nr_tlb = 0;
     for (unsigned i = 0; i < JIT_HASH_BITS / 64; i++)
         set->large2m[i] = set->large1g[i] = 0;
     set->has_large = false;
@@ -186,15 +217,22 @@ static void wr_gs_base(struct jit_vcpu *jv)
 static void jc_check_key(struct jit_vcpu *jv)
 {
     struct jit_set *set = jv->set;
-    unsigned m = key_mode(jv->key);
+    uint32_t key = jv->key & ~(uint32_t)KEY_MODE_MASK;
     uint64_t cs = jv->st.seg[X86_CS].base;
+    unsigned m = key_mode(jv->key);
 
     if ((jv->key & KEY_SIZE_MASK) == 2)
         cs = 0;
-    if (set->jc_key[m] == jv->key && set->jc_cs[m] == cs)
+    /* STAC and CLAC change between the supervisor modes without coming here:
+     * both follow the key. */
+    if (m != JIT_USER)
+        m = JIT_SUPER;
+    if (set->jc_key[m] == key && set->jc_cs[m] == cs)
         return;
     jc_clear(set->tables->jc[m]);
-    set->jc_key[m] = jv->key;
+    if (m == JIT_SUPER)
+        jc_clear(set->tables->jc[JIT_SUPER_AC]);
+    set->jc_key[m] = key;
     set->jc_cs[m] = cs;
 }
 
@@ -272,6 +310,10 @@ void h_tlb_insert(struct jit_vcpu *jv, gva_t gva, enum jit_mode mode,
             return;
     }
     set->used = true;
+    if (set->nr_tlb < JIT_LIST)
+        set->tlb_list[set->nr_tlb++] =
+            (uint16_t)(((unsigned)mode * 2 + write) << TLB_BITS |
+                       jit_tlb_index(gva));
     e->tag = (uint64_t)0 - (gva & ~GPAGE_MASK);
     e->addend = (uint64_t)page;
 }
@@ -497,6 +539,8 @@ void h_mode_changed(struct jit_vcpu *jv)
         key |= KEY_VM86;
     else if (st->cpl == 0)
         key |= KEY_CPL0;
+    if (st->cr4 & X86_CR4_SMAP)
+        key |= KEY_SMAP;
     if (st->cr4 & X86_CR4_FSGSBASE)
         key |= KEY_FSGSBASE;
     if ((st->cr4 & X86_CR4_TSD) && st->cpl)

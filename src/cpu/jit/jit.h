@@ -41,6 +41,7 @@ enum jit_key {
     KEY_GS_CHECK = 1 << 18,
     KEY_OSXSAVE = 1 << 19,
     KEY_UNHOISTED = 1 << 20, /* without checks shared by several accesses */
+    KEY_SMAP = 1 << 22,
     KEY_SS32 = 1 << 21       /* 32-bit stack pointer (with neither: 64) */
 };
 
@@ -75,7 +76,8 @@ static inline uint64_t jit_tlb_never(unsigned i)
     return (uint64_t)0 - ((uint64_t)(i ^ 2u) << 12);
 }
 
-enum { JIT_NR_SETS = 8, JIT_HASH_BITS = 1024, JIT_ITLB = 64 };
+enum { JIT_NR_SETS = 8, JIT_HASH_BITS = 1024, JIT_ITLB = 64,
+       JIT_LIST = 1024 };
 
 /* What lies behind the state area in each set's region. */
 struct jit_tables {
@@ -99,6 +101,10 @@ struct jit_set {
     /* Hash of pages that the jump cache may have entries for. */
     uint64_t exec[JIT_HASH_BITS / 64];
     bool has_exec, has_large;
+    /* What was inserted since the last clearing, to undo just that; when the
+     * list is full, everything is cleared. */
+    uint16_t tlb_list[JIT_LIST], jc_list[JIT_LIST];
+    uint32_t nr_tlb, nr_jc;
     uint32_t nr_filled;
     uint16_t *filled; /* slots that hold a block, SLOT_MAX at most */
     /* What the jump caches are for: other modes' blocks must not be found. */
@@ -266,6 +272,7 @@ struct tb_link {
     uint8_t checked;  /* goes backward: enter through the pending test */
     uint8_t cross;    /* other page: only while both mappings stand */
     uint8_t never;    /* must not be linked */
+    uint8_t rekey;    /* behind STAC or CLAC: to a block of another mode */
     uint8_t unhoisted; /* to the translation without shared checks */
 };
 
@@ -394,6 +401,8 @@ void h_tlb_insert(struct jit_vcpu *jv, gva_t gva, enum jit_mode mode,
 void h_drop_write(struct jit_vcpu *jv, uint64_t ram_page);
 void h_mode_changed(struct jit_vcpu *jv);
 void h_jc_clear(struct jit_set *set);
+/* Entry i of mode's jump cache was filled. */
+void h_jc_note(struct jit_set *set, unsigned mode, unsigned i);
 void h_jc_forget(struct jit_vcpu *jv, uint64_t rip);
 void h_slots_clear(struct jit_set *set);
 void h_tables_clear(struct jit_set *set);

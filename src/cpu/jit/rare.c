@@ -150,6 +150,27 @@ int rare_address(struct rare *r, const ZydisDecodedOperand *op, unsigned len,
     return rare_linear(r, rare_segment(op), effective(r, op), len, write, gva);
 }
 
+int rare_element(struct rare *r, const ZydisDecodedOperand *op, unsigned at,
+                 unsigned len, bool write, gva_t *gva)
+{
+    return rare_linear(r, rare_segment(op), effective(r, op) + at, len, write,
+                       gva);
+}
+
+int rare_far_pointer(struct rare *r, const ZydisDecodedOperand *op,
+                     uint16_t *sel, uint64_t *off)
+{
+    unsigned size = rare_far_bytes(r);
+    gva_t gva;
+
+    *off = 0;
+    if (rare_element(r, op, 0, size, false, &gva) < 0 ||
+        rare_read_mem(r, gva, off, size) < 0 ||
+        rare_element(r, op, size, 2, false, &gva) < 0)
+        return X86_FAULT;
+    return rare_read_mem(r, gva, sel, 2);
+}
+
 int rare_probe_write(struct rare *r, gva_t gva, unsigned len)
 {
     gva_t last = gva + len - 1;

@@ -25,6 +25,12 @@ enum { RARE_UNKNOWN = 1, RARE_EXIT = 2 };
 /* Linear address of a memory operand; faults on the segment's limit. */
 int rare_address(struct rare *r, const ZydisDecodedOperand *op, unsigned len,
                  bool write, gva_t *gva);
+/* The same of len bytes at an offset in the operand. */
+int rare_element(struct rare *r, const ZydisDecodedOperand *op, unsigned at,
+                 unsigned len, bool write, gva_t *gva);
+/* Read a far pointer: its offset, then its selector. */
+int rare_far_pointer(struct rare *r, const ZydisDecodedOperand *op,
+                     uint16_t *sel, uint64_t *off);
 /* The same of an offset in a segment. #SS or #GP also if not canonical. */
 int rare_linear(struct rare *r, enum x86_sreg seg, uint64_t off, unsigned len,
                 bool write, gva_t *gva);

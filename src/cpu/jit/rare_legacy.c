@@ -133,21 +133,12 @@ static int arpl(struct rare *r)
 /* LDS, LES, LFS, LGS, LSS */
 static int load_far(struct rare *r, enum x86_sreg seg)
 {
-    unsigned size = rare_far_bytes(r);
-    uint8_t buf[10] = {0};
-    uint64_t off = 0;
+    bool first = r->in->op[0].type == ZYDIS_OPERAND_TYPE_MEMORY;
+    uint64_t off;
     uint16_t sel;
-    gva_t gva;
 
-    if (rare_address(r, &r->in->op[r->in->op[0].type ==
-                                           ZYDIS_OPERAND_TYPE_MEMORY
-                                       ? 0
-                                       : 1],
-                     size + 2, false, &gva) < 0 ||
-        rare_read_mem(r, gva, buf, size + 2) < 0)
+    if (rare_far_pointer(r, &r->in->op[first ? 0 : 1], &sel, &off) < 0)
         return X86_FAULT;
-    memcpy(&off, buf, size);
-    memcpy(&sel, buf + size, 2);
     if (x86_load_seg(r->cpu, seg, sel) < 0)
         return X86_FAULT;
     for (unsigned i = 0; i < r->in->d.operand_count_visible; i++)

@@ -85,22 +85,13 @@ static int jump_to(struct rare *r, uint64_t rip)
 static int far_pointer(struct rare *r, uint16_t *sel, uint64_t *off)
 {
     const ZydisDecodedOperand *op = &r->in->op[0];
-    unsigned size = rare_far_bytes(r);
-    uint8_t buf[10] = {0};
-    gva_t gva;
 
     if (op->type == ZYDIS_OPERAND_TYPE_POINTER) {
         *sel = op->ptr.segment;
         *off = op->ptr.offset;
         return X86_OK;
     }
-    if (rare_address(r, op, size + 2, false, &gva) < 0 ||
-        rare_read_mem(r, gva, buf, size + 2) < 0)
-        return X86_FAULT;
-    *off = 0;
-    memcpy(off, buf, size);
-    memcpy(sel, buf + size, 2);
-    return X86_OK;
+    return rare_far_pointer(r, op, sel, off);
 }
 
 static int call_or_jmp(struct rare *r, bool call)

@@ -333,20 +333,19 @@ static int maskmov(struct rare *r, unsigned size)
     const ZydisDecodedOperand *mem = store ? &op[0] : &op[2];
     unsigned len = mem->size / 8u;
     struct vreg mask, v = {{0}};
-    gva_t gva;
 
     materialize(r->st);
     mask = vget(r, op[1].reg.value);
     if (store)
         v = vget(r, op[2].reg.value);
-    if (rare_address(r, mem, len, store, &gva) < 0)
-        return X86_FAULT;
     for (unsigned pass = 0; pass < (store ? 2u : 1u); pass++)
         for (unsigned i = 0; i < len / size; i++) {
-            gva_t a = gva + size * i;
+            gva_t a;
 
             if (!(mask.b[size * i + size - 1] & 0x80))
                 continue;
+            if (rare_element(r, mem, size * i, size, store, &a) < 0)
+                return X86_FAULT;
             /* Stores first prove that none of them will fault. */
             if (store && pass == 0) {
                 if (rare_probe_write(r, a, size) < 0)
@@ -415,11 +414,11 @@ static int maskmov_bytes(struct rare *r)
     if (mmx && r->st->xsave[2] & 0x80)
         return x86_fault(r->cpu, X86_MF);
     di &= width == 64 ? ~(uint64_t)0 : width == 32 ? UINT32_MAX : UINT16_MAX;
+    if (mmx)
+        enter_mmx(r);
     if (rare_linear(r, seg, di, len, true, &gva) < 0 ||
         rare_probe_write(r, gva, len) < 0)
         return X86_FAULT;
-    if (mmx)
-        enter_mmx(r);
     v = maskmov_reg(r, src);
     m = maskmov_reg(r, mask);
     for (unsigned i = 0; i < len; i++)

@@ -149,6 +149,8 @@ static void gen_ac(struct gen *g)
 
     e_store32_gs_imm(&g->e, JV_AC, on ? X86_FLAGS_AC : 0);
     e_store32_gs_imm(&g->e, JV_KEY, key);
+    e_load_gs(&g->e, R_T0, JV_GLUE + 8 * (GLUE_JMP + mode));
+    e_store_gs(&g->e, JV_RET_GLUE, R_T0);
     gen_jump_rekey(g, gen_next_rip(g));
 }
 

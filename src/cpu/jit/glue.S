@@ -224,6 +224,7 @@ glue_dispatch:
     .globl glue_sentinel
 glue_sentinel:
     lea rsp, [rsp - 8]
+    jmp gs:[JV_RET_GLUE]
     .globl glue_jmp_slow
 glue_jmp_slow:
     mov gs:[JV_RIP], r10

@@ -125,6 +125,17 @@ static bool is_rom(struct jit_vcpu *jv, gpa_t gpa)
     return b && b->readonly;
 }
 
+/* Would an access succeed without changing more than an Accessed bit? */
+static bool plain_access(struct jit_vcpu *jv, const struct x86_walk *w,
+                         enum jit_mode mode, bool write)
+{
+    if (write && (!w->dirty || !w->writable))
+        return false;
+    if (mode == JIT_USER)
+        return w->user;
+    return mode == JIT_SUPER_AC || !w->user || !(jv->st.cr4 & X86_CR4_SMAP);
+}
+
 /* -- The slow path of translated code ------------------------------------- */
 
 /* The state as it was before the instruction at ret: RIP, RAX and flags. */
@@ -235,6 +246,10 @@ struct h_slow_result h_slow(struct jit_vcpu *jv, gva_t gva, uint32_t desc,
     }
     if (!write) {
         h_tlb_insert(jv, gva, mode, false, hva);
+        /* Data that was written before will be again. */
+        if (w.dirty && plain_access(jv, &w, mode, true) &&
+            !is_rom(jv, w.gpa) && !has_code(jv, hva))
+            h_tlb_insert(jv, gva, mode, true, hva);
         return (struct h_slow_result){(uint64_t)hva, 0};
     }
     if (is_rom(jv, w.gpa)) {
@@ -403,17 +418,6 @@ int h_write(struct jit_vcpu *jv, gva_t gva, const void *src, unsigned len,
         len -= n;
     }
     return X86_OK;
-}
-
-/* Would an access succeed without changing more than an Accessed bit? */
-static bool plain_access(struct jit_vcpu *jv, const struct x86_walk *w,
-                         enum jit_mode mode, bool write)
-{
-    if (write && (!w->dirty || !w->writable))
-        return false;
-    if (mode == JIT_USER)
-        return w->user;
-    return mode == JIT_SUPER_AC || !w->user || !(jv->st.cr4 & X86_CR4_SMAP);
 }
 
 /*

@@ -56,7 +56,7 @@ void h_jc_clear(struct jit_set *set)
             jc_clear(set->tables->jc[m]);
     set->nr_jc = 0;
     for (unsigned i = 0; i < JIT_HASH_BITS / 64; i++)
-        set->exec[i] = 0;
+        set->exec[0][i] = set->exec[1][i] = 0;
     set->has_exec = false;
     itlb_clear(set); /* its hits do not set bits in exec again */
 }
@@ -79,8 +79,11 @@ void h_tables_clear(struct jit_set *set)
             tlb_clear(set->tables->tlb[m][1]);
         }
     set->nr_tlb = 0;
-    for (unsigned i = 0; i < JIT_HASH_BITS / 64; i++)
-        set->large2m[i] = set->large1g[i] = 0;
+    if (set->has_large)
+        for (unsigned i = 0; i < JIT_HASH_BITS / 64; i++) {
+            set->large2m[0][i] = set->large2m[1][i] = 0;
+            set->large1g[0][i] = set->large1g[1][i] = 0;
+        }
     set->has_large = false;
     itlb_clear(set);
     if (set->has_exec)
@@ -105,7 +108,7 @@ void h_shadow_reset(struct jit_vcpu *jv)
 
 static unsigned hash_bit(uint64_t v)
 {
-    return (unsigned)((v * 0x9e3779b97f4a7c15ull) >> 54); /* 10 bits */
+    return (unsigned)((v * 0x9e3779b97f4a7c15ull) >> 52); /* 12 bits */
 }
 
 static bool test_bit(const uint64_t *map, uint64_t v)
@@ -130,6 +133,32 @@ static void set_flush(struct jit_set *set)
         h_tables_clear(set);
 }
 
+static void jc_forget_range(struct jit_set *set, uint64_t vpn, unsigned from)
+{
+    unsigned per_page = 1u << (GPAGE_SHIFT - JC_SHIFT);
+    unsigned base = (unsigned)(vpn * per_page) & (JC_ENTRIES - 1);
+
+    for (unsigned m = 0; m < JIT_NR_MODES; m++)
+        for (unsigned i = base + from; i < base + per_page; i++) {
+            struct jit_jc_entry *e = &set->tables->jc[m][i];
+
+            if ((uint64_t)(0 - e->tag) >> GPAGE_SHIFT == vpn)
+                e->tag = (uint64_t)0 - ((uint64_t)(i ^ 1u) << JC_SHIFT);
+        }
+}
+
+/* Blocks on the page, and those that begin before it and reach into it. */
+static void forget_page(struct jit_set *set, uint64_t vpn)
+{
+    struct jit_itlb *t = &set->itlb[vpn & (JIT_ITLB - 1)];
+
+    jc_forget_range(set, vpn, 0);
+    jc_forget_range(set, vpn - 1, (GPAGE_SIZE - 16) >> JC_SHIFT);
+    if (t->gva >> GPAGE_SHIFT == vpn)
+        t->gva = ~(uint64_t)0;
+    h_slots_clear(set);
+}
+
 static void set_flush_page(struct jit_set *set, gva_t gva)
 {
     uint64_t vpn = gva >> GPAGE_SHIFT;
@@ -139,8 +168,8 @@ static void set_flush_page(struct jit_set *set, gva_t gva)
     if (!set->used)
         return;
     if (set->has_large &&
-        (test_bit(set->large2m, gva >> 21) ||
-         test_bit(set->large1g, gva >> 30))) {
+        (test_bit(set->large2m[gva >> 63], gva >> 21) ||
+         test_bit(set->large1g[gva >> 63], gva >> 30))) {
         h_tables_clear(set);
         return;
     }
@@ -151,8 +180,8 @@ static void set_flush_page(struct jit_set *set, gva_t gva)
             if (e->tag == tag)
                 e->tag = jit_tlb_never(i);
         }
-    if (set->has_exec && test_bit(set->exec, vpn))
-        h_jc_clear(set);
+    if (set->has_exec && test_bit(set->exec[gva >> 63], vpn))
+        forget_page(set, vpn);
 }
 
 /* Links between kernel pages rely on translations that went. */
@@ -189,10 +218,11 @@ void h_flush(struct jit_vcpu *jv, enum x86_flush kind, gva_t gva,
         break;
     default: /* a global page may be in every set */
         jv->stat[JIT_STAT_FLUSH_PAGE]++;
+        if (test_bit(jv->set->exec[gva >> 63], gva >> GPAGE_SHIFT))
+            h_shadow_reset(jv);
         for (unsigned i = 0; i < JIT_NR_SETS; i++)
             set_flush_page(&jv->sets[i], gva);
         flush_shared(jv, gva, false);
-        h_shadow_reset(jv);
         break;
     }
 }
@@ -246,7 +276,10 @@ void h_cr3_loaded(struct jit_vcpu *jv, bool keep)
 
     jv->stat[JIT_STAT_CR3]++;
     h_windows_clear(jv);
-    h_shadow_reset(jv);
+    /* Kernel frames stay good (h_kpages_cr3 sees to that). */
+    jv->shadow_stale = true;
+    if (!(st->rip >> 63))
+        h_shadow_reset(jv);
     if (!pcide) {
         pick = jv->set;
         keep = false;
@@ -381,11 +414,11 @@ static void note_large(struct jit_set *set, gva_t gva, unsigned shift)
         return;
     set->has_large = true;
     if (shift > 22)
-        set_bit(set->large1g, gva >> 30);
+        set_bit(set->large1g[gva >> 63], gva >> 30);
     else
-        set_bit(set->large2m, gva >> 21);
+        set_bit(set->large2m[gva >> 63], gva >> 21);
     if (shift == 22) /* 4 MiB: both halves */
-        set_bit(set->large2m, (gva >> 21) ^ 1);
+        set_bit(set->large2m[gva >> 63], (gva >> 21) ^ 1);
 }
 
 bool h_canonical(const struct jit_vcpu *jv, gva_t gva)
@@ -447,7 +480,7 @@ int h_fetch(struct jit_vcpu *jv, gva_t gva, gpa_t *gpa)
         return -1;
     jv->set->used = true;
     jv->set->has_exec = true;
-    set_bit(jv->set->exec, gva >> GPAGE_SHIFT);
+    set_bit(jv->set->exec[gva >> 63], gva >> GPAGE_SHIFT);
     t->gva = want;
     t->gpa = w.gpa & ~GPAGE_MASK;
     *gpa = w.gpa;
@@ -550,5 +583,10 @@ void h_mode_changed(struct jit_vcpu *jv)
     if ((st->dr7 & 0xff) || jv->eng->nr_breakpoints)
         key |= KEY_BREAK;
     jv->key = key;
+    jv->ret_glue = jv->glue[GLUE_JMP + mode];
+    if (mode == JIT_USER && jv->shadow_stale) {
+        jv->shadow_stale = false;
+        h_shadow_reset(jv);
+    }
     jc_check_key(jv);
 }

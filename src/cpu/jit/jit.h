@@ -76,7 +76,7 @@ static inline uint64_t jit_tlb_never(unsigned i)
     return (uint64_t)0 - ((uint64_t)(i ^ 2u) << 12);
 }
 
-enum { JIT_NR_SETS = 8, JIT_HASH_BITS = 1024, JIT_ITLB = 64,
+enum { JIT_NR_SETS = 8, JIT_HASH_BITS = 4096, JIT_ITLB = 64,
        JIT_LIST = 1024 };
 
 /* What lies behind the state area in each set's region. */
@@ -96,10 +96,12 @@ struct jit_set {
     uint64_t last_use;
     /* Hashes of 2-MiB and 1-GiB regions that large pages were cached for:
      * INVLPG there must drop more than one entry. */
-    uint64_t large2m[JIT_HASH_BITS / 64];
-    uint64_t large1g[JIT_HASH_BITS / 64];
-    /* Hash of pages that the jump cache may have entries for. */
-    uint64_t exec[JIT_HASH_BITS / 64];
+    uint64_t large2m[2][JIT_HASH_BITS / 64];
+    uint64_t large1g[2][JIT_HASH_BITS / 64];
+    /* Hash of pages that the jump cache may have entries for. All three are
+     * apart for the lower and the upper half of the address space: a kernel's
+     * large pages shall not make flushes of user pages dear. */
+    uint64_t exec[2][JIT_HASH_BITS / 64];
     bool has_exec, has_large;
     /* What was inserted since the last clearing, to undo just that; when the
      * list is full, everything is cleared. */
@@ -172,7 +174,8 @@ struct jit_vcpu {
     uint64_t host_sp;
     uint32_t exit;
     uint32_t link;
-    uint64_t pad7[3];
+    uint64_t ret_glue;
+    uint64_t pad7[2];
     uint64_t jc_mask;
     uint32_t mxcsr_default, pad4;
     uint64_t tmp2, pad5;
@@ -192,6 +195,7 @@ struct jit_vcpu {
     uint32_t step; /* the debugger asked for one instruction */
     uint64_t use_clock;
     uint32_t xkey; /* bits that the wanted translation has beyond key */
+    bool shadow_stale; /* frames of user code are another address space's */
     uint8_t vec_live;  /* guest vectors are in the registers */
     _Atomic uint32_t in_code;
     _Atomic uint32_t flush_request; /* others ask: drop write entries */
@@ -220,6 +224,7 @@ _Static_assert(offsetof(struct jit_vcpu, key) == JV_KEY, "layout.h");
 _Static_assert(offsetof(struct jit_vcpu, irq_wait) == JV_IRQ_WAIT, "layout.h");
 _Static_assert(offsetof(struct jit_vcpu, link) == JV_LINK, "layout.h");
 _Static_assert(offsetof(struct jit_vcpu, jc_mask) == JV_JC_MASK, "layout.h");
+_Static_assert(offsetof(struct jit_vcpu, ret_glue) == JV_RET_GLUE, "layout.h");
 _Static_assert(offsetof(struct jit_vcpu, mxcsr_default) == JV_MXCSR, "layout");
 _Static_assert(offsetof(struct jit_vcpu, win) == JV_WIN, "layout.h");
 _Static_assert(offsetof(struct jit_vcpu, glue) == JV_GLUE, "layout.h");

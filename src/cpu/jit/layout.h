@@ -42,6 +42,7 @@
 #define JV_HOST_SP     (JV_HOT + 120) /* jit_enter's frame */
 #define JV_EXIT        (JV_HOT + 128) /* u32: enum jit_exit */
 #define JV_LINK        (JV_HOT + 132) /* u32: link that missed, or 0 */
+#define JV_RET_GLUE    (JV_HOT + 136) /* glue_jmp_* of the current mode */
 #define JV_JC_MASK     (JV_HOT + 160) /* u64: pext mask of the jump cache */
 #define JC_SHIFT       2             /* the mask's lowest bit */
 #define JV_MXCSR       (JV_HOT + 168) /* u32: 0x1f80, for C */

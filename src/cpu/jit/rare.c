@@ -108,37 +108,16 @@ static bool is_64(const struct rare *r)
     return (r->jv->key & KEY_SIZE_MASK) == 2;
 }
 
-/* SDM vol. 3, 5.3: limit and type of a segment outside 64-bit mode. */
-static bool segment_allows(const struct x86_seg *s, uint64_t off, unsigned len,
-                           bool write, bool protected)
-{
-    uint64_t last = off + len - 1;
-
-    if (protected) {
-        bool code = s->attr & 8;
-
-        if (!(s->attr & X86_SEG_P) || (write && (code || !(s->attr & 2))) ||
-            (!write && code && !(s->attr & 2)))
-            return false;
-        if (!code && (s->attr & 4)) { /* expand-down */
-            uint64_t top = s->attr & X86_SEG_DB ? UINT32_MAX : UINT16_MAX;
-
-            return off > s->limit && last <= top;
-        }
-    }
-    return last <= s->limit;
-}
-
 int rare_linear(struct rare *r, enum x86_sreg seg, uint64_t off, unsigned len,
                 bool write, gva_t *gva)
 {
-    bool protected = !(r->jv->key & (KEY_REAL | KEY_VM86)), ok;
+    bool ok;
 
     *gva = x86_linear(r->st, seg, off);
     if (is_64(r))
         ok = h_canonical(r->jv, *gva) && h_canonical(r->jv, *gva + len - 1);
     else
-        ok = segment_allows(&r->st->seg[seg], off, len, write, protected);
+        ok = x86_seg_allows(r->st, seg, off, len, write);
     if (ok)
         return X86_OK;
     return x86_fault_err(r->cpu, seg == X86_SS ? X86_SS_FAULT : X86_GP, 0);

@@ -274,6 +274,24 @@ int x86_verify(struct x86_cpu *cpu, uint16_t sel, bool write, bool *ok)
     return X86_OK;
 }
 
+bool x86_seg_allows(const struct x86_state *st, enum x86_sreg reg, uint64_t off,
+                    unsigned len, bool write)
+{
+    const struct x86_seg *s = &st->seg[reg];
+    bool code = s->attr & 8, second = s->attr & 2; /* writable or readable */
+    uint64_t last = off + len - 1;
+
+    if (x86_is_real_style(st))
+        return last <= s->limit;
+    if (!(s->attr & X86_SEG_P) || (write && code) ||
+        ((write || code) && !second))
+        return false;
+    if (!code && (s->attr & 4)) /* expand-down */
+        return off > s->limit &&
+               last <= (s->attr & X86_SEG_DB ? UINT32_MAX : UINT16_MAX);
+    return last <= s->limit;
+}
+
 /* In 64-bit mode only FS and GS have a base (SDM vol. 3, 3.4.4). */
 gva_t x86_linear(const struct x86_state *st, enum x86_sreg seg, uint64_t off)
 {

@@ -161,6 +161,10 @@ MUST_CHECK int x86_check_io(struct x86_cpu *cpu, uint16_t port, unsigned size);
 MUST_CHECK int x86_popf(struct x86_cpu *cpu, uint64_t image, unsigned opsize);
 MUST_CHECK int x86_cli(struct x86_cpu *cpu);
 MUST_CHECK int x86_sti(struct x86_cpu *cpu);
+/* Outside 64-bit mode: may len bytes at off be accessed, by the segment's
+ * limit and type (SDM vol. 3, 5.3 and 5.5)? */
+bool x86_seg_allows(const struct x86_state *st, enum x86_sreg reg, uint64_t off,
+                    unsigned len, bool write);
 /* The current linear address of seg:off without limit checks. */
 gva_t x86_linear(const struct x86_state *st, enum x86_sreg seg, uint64_t off);
 

@@ -336,6 +336,8 @@ int h_read(struct jit_vcpu *jv, gva_t gva, void *dst, unsigned len,
 {
     uint8_t *d = dst;
 
+    if (!h_canonical(jv, gva) || !h_canonical(jv, gva + len - 1))
+        return noncanonical(jv);
     while (len) {
         unsigned n = (unsigned)(GPAGE_SIZE - (gva & GPAGE_MASK));
         uint8_t *hva = tlb_hit(jv, gva, mode, false);
@@ -344,8 +346,6 @@ int h_read(struct jit_vcpu *jv, gva_t gva, void *dst, unsigned len,
         if (n > len)
             n = len;
         if (!hva) {
-            if (!h_canonical(jv, gva))
-                return noncanonical(jv);
             hva = h_translate(jv, gva, X86_READ, mode, &w);
             if (hva)
                 h_tlb_insert(jv, gva, mode, false, hva);
@@ -370,10 +370,10 @@ static int probe_write(struct jit_vcpu *jv, gva_t gva, unsigned len,
     gva_t second = (gva + len - 1) & ~GPAGE_MASK;
     struct x86_walk w;
 
+    if (!h_canonical(jv, gva) || !h_canonical(jv, second))
+        return noncanonical(jv);
     if (second == (gva & ~GPAGE_MASK))
         return X86_OK;
-    if (!h_canonical(jv, second))
-        return noncanonical(jv);
     if (!h_translate(jv, second, X86_WRITE, mode, &w) &&
         jv->cpu.fault.type != X86_EVENT_NONE) {
         /* The first page's fault comes first. */
@@ -404,8 +404,6 @@ int h_write(struct jit_vcpu *jv, gva_t gva, const void *src, unsigned len,
         if (hva) {
             copy(hva, s, n);
         } else {
-            if (!h_canonical(jv, gva))
-                return noncanonical(jv);
             hva = h_translate(jv, gva, X86_WRITE, mode, &w);
             if (!hva && jv->cpu.fault.type != X86_EVENT_NONE)
                 return X86_FAULT;

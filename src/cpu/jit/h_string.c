@@ -53,16 +53,65 @@ static void advance(struct string *s, unsigned r, uint64_t n)
     reg_put(s, r, s->down ? reg_get(s, r) - d : reg_get(s, r) + d);
 }
 
+static enum x86_sreg segment(const struct string *s, unsigned r)
+{
+    return (enum x86_sreg)(r == X86_RDI ? X86_ES : s->seg);
+}
+
 static gva_t addr(const struct string *s, unsigned r)
 {
     struct jit_vcpu *jv = s->jv;
-    unsigned seg = r == X86_RDI ? X86_ES : s->seg;
+    enum x86_sreg seg = segment(s, r);
     uint64_t off = reg_get(s, r);
 
     if ((jv->key & KEY_SIZE_MASK) == 2)
         return seg == X86_FS || seg == X86_GS ? jv->st.seg[seg].base + off
                                               : off;
     return (jv->st.seg[seg].base + off) & UINT32_MAX;
+}
+
+static void fault(struct jit_vcpu *jv, unsigned vector)
+{
+    jv->cpu.fault.type = X86_EVENT_EXCEPTION;
+    jv->cpu.fault.vector = (uint8_t)vector;
+    jv->cpu.fault.has_error = 1;
+    jv->cpu.fault.error = 0;
+    jv->cpu.fault.length = 0;
+}
+
+/* Are there limits to what a segment allows? */
+static bool is_limited(const struct string *s, enum x86_sreg seg)
+{
+    uint32_t key = s->jv->key;
+
+    if ((key & KEY_SIZE_MASK) == 2)
+        return false;
+    return key & (seg == X86_FS   ? KEY_FS_CHECK
+                  : seg == X86_GS ? KEY_GS_CHECK
+                                  : KEY_SEGMENTS);
+}
+
+/* How many of n elements are in the segment before its end or the wrap of the
+ * address; 0 with a fault set up if not even the first one is. */
+static uint64_t in_segment(struct string *s, unsigned r, uint64_t n, bool write)
+{
+    enum x86_sreg reg = segment(s, r);
+    const struct x86_seg *seg = &s->jv->st.seg[reg];
+    uint64_t off = reg_get(s, r), low = 0, high = s->addr_mask, room;
+
+    if (!is_limited(s, reg))
+        return n;
+    if (!x86_seg_allows(&s->jv->st, reg, off, s->size, write)) {
+        fault(s->jv, reg == X86_SS ? X86_SS_FAULT : X86_GP);
+        return 0;
+    }
+    if (off > seg->limit) /* expand-down */
+        low = (uint64_t)seg->limit + 1;
+    else if (seg->limit < high)
+        high = seg->limit;
+    room =
+        s->down ? ((off - low) >> s->shift) + 1 : (high - off + 1) >> s->shift;
+    return room == 0 ? 1 : room < n ? room : n;
 }
 
 /* Elements from gva to the end of its page; 0 if one crosses it. */
@@ -83,8 +132,7 @@ static void *host(struct string *s, gva_t gva, bool write)
 {
     struct jit_vcpu *jv = s->jv;
     const struct jit_tlb_entry *e =
-        &jv->set->tables->tlb[s->mode][write]
-                             [jit_tlb_index(gva)];
+        &jv->set->tables->tlb[s->mode][write][jit_tlb_index(gva)];
     struct x86_walk w;
     uint8_t *hva;
     uint64_t n;
@@ -93,11 +141,7 @@ static void *host(struct string *s, gva_t gva, bool write)
     if (gva + e->tag < GPAGE_SIZE)
         return (uint8_t *)e->addend + (gva + e->tag);
     if (!h_canonical(jv, gva)) {
-        jv->cpu.fault.type = X86_EVENT_EXCEPTION;
-        jv->cpu.fault.vector = X86_GP;
-        jv->cpu.fault.has_error = 1;
-        jv->cpu.fault.error = 0;
-        jv->cpu.fault.length = 0;
+        fault(jv, X86_GP);
         return NULL;
     }
     hva = h_translate(jv, gva, write ? X86_WRITE : X86_READ, s->mode, &w);
@@ -113,6 +157,14 @@ static void *host(struct string *s, gva_t gva, bool write)
         return NULL;
     h_tlb_insert(jv, gva, s->mode, true, hva);
     return hva;
+}
+
+/* Where an operand is, or NULL if it has to be done by element; false on a
+ * fault. */
+static bool operand(struct string *s, unsigned r, bool write, void **p)
+{
+    *p = host(s, addr(s, r), write);
+    return *p || s->jv->cpu.fault.type == X86_EVENT_NONE;
 }
 
 static void copy_up(void *dst, const void *src, uint64_t n, unsigned shift)
@@ -227,8 +279,8 @@ static uint64_t scan(struct string *s, const uint8_t *src, const uint8_t *dst,
 {
     int64_t step = s->down ? -(int64_t)s->size : (int64_t)s->size;
     uint64_t a = s->jv->st.gpr[X86_RAX], b = 0, i;
-    uint64_t mask = s->shift == 3 ? ~(uint64_t)0
-                                  : ((uint64_t)1 << (8u << s->shift)) - 1;
+    uint64_t mask =
+        s->shift == 3 ? ~(uint64_t)0 : ((uint64_t)1 << (8u << s->shift)) - 1;
 
     a &= mask;
     for (i = 0; i < n; i++) {
@@ -268,14 +320,14 @@ static int one(struct string *s)
     struct jit_vcpu *jv = s->jv;
     uint64_t a = 0, b = 0;
 
-    if (reads_src(s) &&
-        h_read(jv, addr(s, X86_RSI), &a, s->size, s->mode) < 0)
+    /* CMPS: that the second operand is read first shows only in CR2. */
+    if (compares(s) && h_read(jv, addr(s, X86_RDI), &b, s->size, s->mode) < 0)
+        return X86_FAULT;
+    if (reads_src(s) && h_read(jv, addr(s, X86_RSI), &a, s->size, s->mode) < 0)
         return X86_FAULT;
     if (s->op == OP_STOS || s->op == OP_SCAS)
         a = jv->st.gpr[X86_RAX];
     if (compares(s)) {
-        if (h_read(jv, addr(s, X86_RDI), &b, s->size, s->mode) < 0)
-            return X86_FAULT;
         jv->arith = compare_flags(a, b, s->shift);
     } else if (has_dst(s)) {
         if (h_write(jv, addr(s, X86_RDI), &a, s->size, s->mode) < 0)
@@ -305,34 +357,36 @@ static void many(struct string *s, void *src, void *dst, uint64_t *n)
     }
 }
 
+/* How many of n elements lie on one page of each operand. */
+static uint64_t fit(const struct string *s, uint64_t n)
+{
+    uint64_t k;
+
+    if (reads_src(s) && (k = on_page(s, addr(s, X86_RSI))) < n)
+        n = k;
+    if (has_dst(s) && (k = on_page(s, addr(s, X86_RDI))) < n)
+        n = k;
+    return n;
+}
+
 /* Up to max elements; returns how many, 0 on a fault. */
 static uint64_t chunk(struct string *s, uint64_t max)
 {
-    struct jit_vcpu *jv = s->jv;
     void *src = NULL, *dst = NULL;
-    uint64_t n = max;
+    uint64_t n;
 
-    if (reads_src(s)) {
-        uint64_t k = on_page(s, addr(s, X86_RSI));
-
-        n = k < n ? k : n;
-    }
-    if (has_dst(s)) {
-        uint64_t k = on_page(s, addr(s, X86_RDI));
-
-        n = k < n ? k : n;
-    }
+    if (reads_src(s) && !(max = in_segment(s, X86_RSI, max, false)))
+        return 0;
+    if (has_dst(s) && !(max = in_segment(s, X86_RDI, max, !compares(s))))
+        return 0;
+    n = fit(s, max);
     if (n > 1 || (n == 1 && max == 1)) {
-        if (reads_src(s)) {
-            src = host(s, addr(s, X86_RSI), false);
-            if (!src && jv->cpu.fault.type != X86_EVENT_NONE)
-                return 0;
-        }
-        if (has_dst(s) && (src || !reads_src(s))) {
-            dst = host(s, addr(s, X86_RDI), !compares(s));
-            if (!dst && jv->cpu.fault.type != X86_EVENT_NONE)
-                return 0;
-        }
+        if (s->op == OP_CMPS && !operand(s, X86_RDI, false, &dst))
+            return 0;
+        if (reads_src(s) && !operand(s, X86_RSI, false, &src))
+            return 0;
+        if (has_dst(s) && !dst && !operand(s, X86_RDI, !compares(s), &dst))
+            return 0;
     }
     if ((reads_src(s) && !src) || (has_dst(s) && !dst)) {
         n = 1;
@@ -357,6 +411,7 @@ static int leave_at(struct jit_vcpu *jv, uint64_t rip)
 int h_string(struct jit_vcpu *jv, uint64_t arg)
 {
     uint64_t next = jv->st.rip + (arg >> 16 & 15), left, n;
+    bool step = jv->key & KEY_STEP; /* each repetition is a step */
     struct string s;
 
     decode(&s, jv, arg);
@@ -367,14 +422,14 @@ int h_string(struct jit_vcpu *jv, uint64_t arg)
     } else {
         left = reg_get(&s, X86_RCX);
         while (left) {
-            n = chunk(&s, left);
+            n = chunk(&s, step ? 1 : left);
             if (!n)
                 return h_fault(jv);
             left -= n;
             reg_put(&s, X86_RCX, left);
             if (ended(&s))
                 break;
-            if (left && (atomic_load(&jv->pending) || jv->key & KEY_STEP))
+            if (left && (step || atomic_load(&jv->pending)))
                 return leave_at(jv, jv->st.rip);
         }
     }

@@ -169,46 +169,73 @@ static int xlat(struct rare *r)
 
 /* -- Strings -------------------------------------------------------------- */
 
+struct port_string {
+    bool in, rep;
+    unsigned size;
+    uint64_t mask; /* of the address width */
+    enum x86_sreg seg;
+    uint16_t port;
+};
+
+static struct port_string port_string(const struct rare *r, bool in,
+                                      unsigned size)
+{
+    const struct insn *i = r->in;
+    struct port_string p = {.in = in, .size = size, .seg = X86_ES};
+
+    p.rep = i->d.attributes & (ZYDIS_ATTRIB_HAS_REP | ZYDIS_ATTRIB_HAS_REPE |
+                               ZYDIS_ATTRIB_HAS_REPNE);
+    p.mask = i->d.address_width == 64   ? ~(uint64_t)0
+             : i->d.address_width == 32 ? UINT32_MAX
+                                        : UINT16_MAX;
+    p.port = (uint16_t)r->st->gpr[X86_RDX];
+    for (unsigned n = 0; !in && n < i->d.operand_count; n++)
+        if (i->op[n].type == ZYDIS_OPERAND_TYPE_MEMORY)
+            p.seg = rare_segment(&i->op[n]);
+    return p;
+}
+
+static int port_element(struct rare *r, const struct port_string *p,
+                        uint64_t off)
+{
+    uint64_t v = 0;
+    gva_t gva;
+
+    if (rare_linear(r, p->seg, off, p->size, p->in, &gva) < 0)
+        return X86_FAULT;
+    if (p->in) {
+        /* The page must be writable before the device is read. */
+        if (rare_probe_write(r, gva, p->size) < 0)
+            return X86_FAULT;
+        v = vcpu_pio_read(r->jv->v, p->port, p->size);
+        return rare_write_mem(r, gva, &v, p->size);
+    }
+    if (rare_read_mem(r, gva, &v, p->size) < 0)
+        return X86_FAULT;
+    vcpu_pio_write(r->jv->v, p->port, p->size, v);
+    return X86_OK;
+}
+
 /* INS and OUTS: an element at a time, restartable. */
 static int ins_outs(struct rare *r, bool in, unsigned size)
 {
-    uint64_t mask = r->in->d.address_width == 64   ? ~(uint64_t)0
-                    : r->in->d.address_width == 32 ? UINT32_MAX
-                                                   : UINT16_MAX;
-    bool rep = r->in->d.attributes &
-               (ZYDIS_ATTRIB_HAS_REP | ZYDIS_ATTRIB_HAS_REPE |
-                ZYDIS_ATTRIB_HAS_REPNE);
-    uint64_t keep = mask == UINT16_MAX ? ~mask : 0;
+    struct port_string p = port_string(r, in, size);
+    uint64_t keep = p.mask == UINT16_MAX ? ~p.mask : 0;
     uint64_t *idx = &r->st->gpr[in ? X86_RDI : X86_RSI];
     uint64_t *cx = &r->st->gpr[X86_RCX];
     uint64_t step = r->st->rflags & X86_FLAGS_DF ? (uint64_t)0 - size : size;
-    uint16_t port = (uint16_t)r->st->gpr[X86_RDX];
-    enum x86_sreg seg = in ? X86_ES : X86_DS;
 
-    if (x86_check_io(r->cpu, port, size) < 0)
+    if (x86_check_io(r->cpu, p.port, size) < 0)
         return X86_FAULT;
-    while (!rep || (*cx & mask)) {
-        gva_t gva = x86_linear(r->st, seg, *idx & mask);
-        uint64_t v = 0;
-
-        if (in) {
-            /* The page must be writable before the device is read. */
-            if (rare_read_mem(r, gva, &v, size) < 0 ||
-                rare_write_mem(r, gva, &v, size) < 0)
-                return X86_FAULT;
-            v = vcpu_pio_read(r->jv->v, port, size);
-            if (rare_write_mem(r, gva, &v, size) < 0)
-                return X86_FAULT;
-        } else {
-            if (rare_read_mem(r, gva, &v, size) < 0)
-                return X86_FAULT;
-            vcpu_pio_write(r->jv->v, port, size, v);
-        }
-        *idx = (*idx & keep) | ((*idx + step) & mask);
-        if (!rep)
+    while (!p.rep || (*cx & p.mask)) {
+        if (port_element(r, &p, *idx & p.mask) < 0)
+            return X86_FAULT;
+        *idx = (*idx & keep) | ((*idx + step) & p.mask);
+        if (!p.rep)
             break;
-        *cx = (*cx & keep) | ((*cx - 1) & mask);
-        if ((*cx & mask) && atomic_load(&r->jv->pending)) {
+        *cx = (*cx & keep) | ((*cx - 1) & p.mask);
+        if ((*cx & p.mask) &&
+            (r->jv->key & KEY_STEP || atomic_load(&r->jv->pending))) {
             r->transferred = true; /* RIP stays: go on later */
             return X86_OK;
         }
@@ -216,7 +243,7 @@ static int ins_outs(struct rare *r, bool in, unsigned size)
     return X86_OK;
 }
 
-/* Through h_string, which wants bases and does not check limits. */
+/* Through h_string. */
 static int string(struct rare *r)
 {
     const struct insn *in = r->in;
@@ -264,8 +291,8 @@ static int string(struct rare *r)
 
 int rare_legacy(struct rare *r)
 {
-    if (r->in->class == IC_STRING || r->in->d.meta.category ==
-                                         ZYDIS_CATEGORY_STRINGOP)
+    if (r->in->class == IC_STRING ||
+        r->in->d.meta.category == ZYDIS_CATEGORY_STRINGOP)
         return string(r);
     switch (r->in->d.mnemonic) {
     case ZYDIS_MNEMONIC_AAA: return ascii_adjust(r, 1);

@@ -70,6 +70,14 @@ struct diff_patch {
     uint16_t off, len;
 };
 
+/* Arithmetic flags that are undefined before the instruction at an offset of
+ * the code: engines may have anything there. */
+enum { DIFF_MAX_MARKS = 64 };
+
+struct diff_mark {
+    uint16_t off, undefined;
+};
+
 enum diff_kind { DIFF_ONE, DIFF_SEQUENCE };
 
 struct diff_case {
@@ -78,7 +86,8 @@ struct diff_case {
     uint8_t bits; /* 64 or 32 */
     uint16_t code_len;
     uint16_t mnemonic; /* ZydisMnemonic of the (first) instruction */
-    uint16_t nr_patches, patch_bytes;
+    uint16_t nr_patches, patch_bytes, nr_marks;
+    struct diff_mark mark[DIFF_MAX_MARKS];
     struct diff_patch patch[DIFF_MAX_PATCHES];
     uint8_t patch_data[DIFF_PATCH_BYTES];
     uint8_t code[DIFF_CODE_MAX];

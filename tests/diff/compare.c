@@ -112,7 +112,20 @@ static bool selector_equal(uint64_t a, uint64_t b)
     return a == b || (a <= 3 && b <= 3);
 }
 
-/* Flags in the frame of the same fault may differ where they are dead. */
+/* Flags that are undefined at an address; a place that the case has no mark
+ * for was jumped to by something else, or is its start. */
+static uint64_t undefined_flags(const struct diff_case *c, uint64_t rip)
+{
+    uint64_t off = rip - c->in.rip;
+
+    for (unsigned i = 0; i < c->nr_marks; i++)
+        if (c->mark[i].off == off)
+            return c->mark[i].undefined;
+    return 0;
+}
+
+/* Flags may differ where they are undefined, and in the frame of the same
+ * fault where they are dead. */
 static unsigned compare_flags(const struct diff_case *c,
                               const struct diff_regs *a,
                               const struct diff_regs *b)
@@ -121,8 +134,11 @@ static unsigned compare_flags(const struct diff_case *c,
 
     if (!diff)
         return 0;
-    if (a->vector != b->vector || a->vector == 3 || a->vector == 1)
+    if (a->vector != b->vector)
         return DIFF_IN_FLAGS;
+    diff &= ~undefined_flags(c, a->rip - (a->vector == 3));
+    if (a->vector == 3 || a->vector == 1)
+        return diff ? DIFF_IN_FLAGS : 0;
     if (a->rip == b->rip)
         diff &= ~dead_flags(c, a->rip);
     return diff ? DIFF_IN_FRAME : 0;

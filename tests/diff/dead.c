@@ -9,41 +9,70 @@
  */
 enum { ARITH = 0x8d5 };
 
+/* A count of zero changes none. */
 static bool may_leave_flags(const ZydisDecodedInstruction *d)
 {
-    /* A count of zero changes none. */
-    return d->meta.category == ZYDIS_CATEGORY_SHIFT ||
-           d->meta.category == ZYDIS_CATEGORY_ROTATE ||
-           d->meta.category == ZYDIS_CATEGORY_STRINGOP;
+    if (d->meta.category == ZYDIS_CATEGORY_STRINGOP)
+        return true;
+    if (d->meta.category != ZYDIS_CATEGORY_SHIFT &&
+        d->meta.category != ZYDIS_CATEGORY_ROTATE)
+        return false;
+    if ((d->opcode & ~1u) == 0xd0 && d->opcode_map == ZYDIS_OPCODE_MAP_DEFAULT)
+        return false; /* by one */
+    return !d->raw.imm[0].size ||
+           !(d->raw.imm[0].value.u & (d->operand_width == 64 ? 63 : 31));
+}
+
+struct walk {
+    const struct diff_case *c;
+    ZydisDecoder dec;
+    unsigned steps; /* left */
+};
+
+/* Which of the flags in mask somebody may read from off on, along all paths
+ * that can be known without running it. */
+static uint32_t live_from(struct walk *w, uint64_t off, uint32_t mask)
+{
+    ZydisDecodedOperand op[ZYDIS_MAX_OPERAND_COUNT];
+    ZydisDecodedInstruction d;
+    uint32_t live = 0;
+
+    while (mask & ~live && w->steps) {
+        w->steps--;
+        if (off >= w->c->code_len ||
+            ZYAN_FAILED(ZydisDecoderDecodeFull(&w->dec, w->c->code + off,
+                                               w->c->code_len - off, &d, op)))
+            return live | mask;
+        if (d.cpu_flags) {
+            live |= mask & d.cpu_flags->tested;
+            if (!may_leave_flags(&d))
+                mask &= ~(d.cpu_flags->modified | d.cpu_flags->set_0 |
+                          d.cpu_flags->set_1 | d.cpu_flags->undefined);
+        }
+        off += d.length;
+        if (d.meta.branch_type == ZYDIS_BRANCH_TYPE_NONE)
+            continue;
+        if (op[0].type != ZYDIS_OPERAND_TYPE_IMMEDIATE ||
+            !op[0].imm.is_relative)
+            return live | mask; /* indirect, or a return */
+        if (d.meta.category == ZYDIS_CATEGORY_COND_BR)
+            live |= live_from(w, off, mask);
+        off += op[0].imm.value.u;
+    }
+    return live | mask; /* nothing is left of mask, or it took too long */
 }
 
 uint64_t dead_flags(const struct diff_case *c, uint64_t rip)
 {
-    uint32_t unknown = ARITH, dead = 0;
-    uint64_t off = rip - c->in.rip;
-    ZydisDecodedInstruction d;
-    ZydisDecoder dec;
+    struct walk w = {.c = c, .steps = 200};
 
+    if (rip - c->in.rip >= c->code_len)
+        return 0;
     if (c->bits == 64)
-        (void)ZydisDecoderInit(&dec, ZYDIS_MACHINE_MODE_LONG_64,
+        (void)ZydisDecoderInit(&w.dec, ZYDIS_MACHINE_MODE_LONG_64,
                                ZYDIS_STACK_WIDTH_64);
     else
-        (void)ZydisDecoderInit(&dec, ZYDIS_MACHINE_MODE_LEGACY_32,
+        (void)ZydisDecoderInit(&w.dec, ZYDIS_MACHINE_MODE_LEGACY_32,
                                ZYDIS_STACK_WIDTH_32);
-    while (off < c->code_len && unknown) {
-        if (ZYAN_FAILED(ZydisDecoderDecodeInstruction(&dec, NULL, c->code + off,
-                                                      c->code_len - off, &d)))
-            break;
-        if (d.cpu_flags) {
-            unknown &= ~d.cpu_flags->tested;
-            if (!may_leave_flags(&d))
-                dead |= unknown & (d.cpu_flags->modified | d.cpu_flags->set_0 |
-                                   d.cpu_flags->set_1);
-            unknown &= ~dead;
-        }
-        if (d.meta.branch_type != ZYDIS_BRANCH_TYPE_NONE)
-            break;
-        off += d.length;
-    }
-    return dead;
+    return ARITH & ~live_from(&w, rip - c->in.rip, ARITH);
 }

@@ -113,6 +113,8 @@ static void one_make(const struct gen *g, struct setup *s)
     s->c->mnemonic = in.valid ? (uint16_t)in.d.mnemonic : 0;
     if (!in.valid)
         return;
+    if (in.d.cpu_flags)
+        setup_mark(s->c, in.d.cpu_flags->undefined);
     operand_place(s, &in, 0);
     special_setup(s, &in, 0);
 }
@@ -131,6 +133,7 @@ void gen_case(const struct gen *g, uint64_t number, struct diff_case *c)
     c->code_len = 0;
     c->nr_patches = 0;
     c->patch_bytes = 0;
+    c->nr_marks = 0;
     memset(c->code, 0xcc, sizeof(c->code));
     state_random(&r, &c->in, c->bits);
     s.addr = diff_code_addr((unsigned)(number % DIFF_BATCH));

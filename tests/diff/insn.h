@@ -38,6 +38,14 @@ static inline bool setup_set(struct setup *s, unsigned gpr, uint64_t val)
     return true;
 }
 
+/* Note which flags are undefined where the code ends now. */
+static inline void setup_mark(struct diff_case *c, uint32_t undefined)
+{
+    if (c->nr_marks < DIFF_MAX_MARKS)
+        c->mark[c->nr_marks++] =
+            (struct diff_mark){c->code_len, (uint16_t)(undefined & 0x8d5)};
+}
+
 /* Put bytes into the data pages where they are mapped; too many are dropped. */
 void operand_patch(struct setup *s, uint64_t addr, const void *data,
                    unsigned len);

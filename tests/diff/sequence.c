@@ -18,6 +18,7 @@ struct fixup {
     unsigned at; /* where the rel32 or rel8 is, in c->code */
     bool wide;
     unsigned items; /* to be set when so many more items are emitted */
+    uint32_t undefined;
 };
 
 struct sequence {
@@ -30,7 +31,30 @@ struct sequence {
     unsigned call_at[MAX_FUNCTIONS], nr_calls;
     unsigned loop_start;
     bool in_loop, looped;
+    uint32_t undefined; /* flags that are, where the code ends now */
+    uint32_t call_undefined[MAX_FUNCTIONS];
 };
+
+/* Undefined flags must not be read: what comes of it is undefined too. */
+enum { ARITH = 0x8d5 };
+
+static bool reads_undefined(const struct sequence *q, const struct insn *in)
+{
+    return in->d.cpu_flags && in->d.cpu_flags->tested & q->undefined;
+}
+
+static void note_flags(struct sequence *q, const struct insn *in)
+{
+    const ZydisAccessedFlags *f = in->d.cpu_flags;
+
+    if (!f)
+        return;
+    /* A count of zero leaves all as it is. */
+    if (in->d.meta.category != ZYDIS_CATEGORY_SHIFT &&
+        in->d.meta.category != ZYDIS_CATEGORY_ROTATE)
+        q->undefined &= ~(f->modified | f->set_0 | f->set_1);
+    q->undefined |= f->undefined & ARITH;
+}
 
 static void emit(struct sequence *q, const void *bytes, unsigned len)
 {
@@ -178,9 +202,12 @@ static void emit_insn(struct sequence *q)
 
         if (!gen_insn(q->g, q->s, FORM_NOSEQ | without, &in))
             continue;
-        if (in.valid && (!want_memory || has_memory(&in) || tries > 200) &&
+        if (in.valid && !reads_undefined(q, &in) &&
+            (!want_memory || has_memory(&in) || tries > 200) &&
             insn_fits(q, &in)) {
             place(q, &in, off);
+            note_flags(q, &in);
+            setup_mark(c, q->undefined);
             return;
         }
         c->code_len = (uint16_t)off;
@@ -202,7 +229,7 @@ static void emit_forward(struct sequence *q)
     unsigned cc = rng_below(r, 16);
     bool wide = rng_percent(r, 50), always = rng_percent(r, 15);
 
-    if (q->nr_fixups == MAX_FIXUPS)
+    if (q->nr_fixups == MAX_FIXUPS || (q->undefined && !always))
         return;
     if (always) {
         emit_byte(q, wide ? 0xe9 : 0xeb);
@@ -212,9 +239,10 @@ static void emit_forward(struct sequence *q)
     } else {
         emit_byte(q, 0x70 + cc);
     }
-    q->fixup[q->nr_fixups++] =
-        (struct fixup){q->s->c->code_len, wide, 1 + rng_below(r, 3)};
+    q->fixup[q->nr_fixups++] = (struct fixup){
+        q->s->c->code_len, wide, 1 + rng_below(r, 3), q->undefined};
     emit_rel(q, wide);
+    setup_mark(q->s->c, q->undefined);
 }
 
 static void fix(struct sequence *q, const struct fixup *f)
@@ -227,6 +255,29 @@ static void fix(struct sequence *q, const struct fixup *f)
     memcpy(q->s->c->code + f->at, &rel, size);
 }
 
+/* More flags are undefined here than it seemed. */
+static void remark(struct sequence *q)
+{
+    struct diff_case *c = q->s->c;
+
+    for (unsigned i = 0; i < c->nr_marks; i++)
+        if (c->mark[i].off == c->code_len)
+            c->mark[i].undefined |= (uint16_t)q->undefined;
+    setup_mark(c, q->undefined);
+}
+
+/* Define all flags again: cmp al, al. */
+static void define_flags(struct sequence *q)
+{
+    static const uint8_t cmp[2] = {0x38, 0xc0};
+
+    if (!q->undefined)
+        return;
+    emit(q, cmp, 2);
+    q->undefined = 0;
+    setup_mark(q->s->c, 0);
+}
+
 /* One item more is done: resolve the branches that wait for it. */
 static void item_done(struct sequence *q, bool all)
 {
@@ -235,12 +286,16 @@ static void item_done(struct sequence *q, bool all)
     for (unsigned i = 0; i < q->nr_fixups; i++) {
         struct fixup *f = &q->fixup[i];
 
-        if (all || --f->items == 0)
+        if (all || --f->items == 0) {
             fix(q, f);
-        else
+            q->undefined |= f->undefined;
+        } else {
             q->fixup[kept++] = *f;
+        }
     }
     q->nr_fixups = kept;
+    if (q->undefined)
+        remark(q);
 }
 
 static void emit_loop_end(struct sequence *q)
@@ -251,6 +306,7 @@ static void emit_loop_end(struct sequence *q)
 
     q->in_loop = false;
     q->looped = true;
+    define_flags(q); /* they come to the loop's start again */
     if (loop && c->code_len - q->loop_start < 100) {
         emit_byte(q, 0xe2);
         rel = (int32_t)q->loop_start - c->code_len - 1;
@@ -285,8 +341,10 @@ static void emit_jump_register(struct sequence *q)
     emit(q, &target, 4);
     if (reg & 8)
         emit_byte(q, 0x41);
+    setup_mark(q->s->c, q->undefined);
     emit_byte(q, 0xff);
     emit_byte(q, 0xe0 | (reg & 7));
+    setup_mark(q->s->c, q->undefined);
 }
 
 static void emit_call(struct sequence *q)
@@ -294,8 +352,10 @@ static void emit_call(struct sequence *q)
     if (q->nr_calls == MAX_FUNCTIONS)
         return;
     emit_byte(q, 0xe8);
+    q->call_undefined[q->nr_calls] = q->undefined;
     q->call_at[q->nr_calls++] = q->s->c->code_len;
     emit_rel(q, true);
+    setup_mark(q->s->c, q->undefined);
 }
 
 static void emit_item(struct sequence *q)
@@ -328,8 +388,11 @@ static void emit_functions(struct sequence *q)
 
         emit_byte(q, 0xcc);
         fix(q, &f);
+        q->undefined = q->call_undefined[i];
+        setup_mark(q->s->c, q->undefined);
         for (unsigned n = rng_below(q->s->r, 3); n && has_room(q); n--)
             emit_insn(q);
+        define_flags(q);
         emit_byte(q, 0xc3);
     }
 }
@@ -404,5 +467,6 @@ void sequence_make(const struct gen *g, struct setup *s)
     if (q.in_loop)
         emit_loop_end(&q);
     item_done(&q, true);
+    remark(&q);
     emit_functions(&q);
 }

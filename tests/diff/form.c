@@ -26,17 +26,13 @@ struct word {
     unsigned value;
 };
 
-static const struct word flag_words[] = {{"osz", FORM_OSZ},
-                                         {"o16", FORM_O16},
-                                         {"wsz", FORM_WSZ},
-                                         {"rep", FORM_REP},
-                                         {"lock", FORM_LOCK},
-                                         {"i64", FORM_I64},
-                                         {"o64", FORM_O64},
-                                         {"noseq", FORM_NOSEQ},
-                                         {"jb", FORM_JB},
-                                         {"jz", FORM_JZ},
-                                         {NULL, 0}};
+static const struct word flag_words[] = {
+    {"osz", FORM_OSZ},   {"o16", FORM_O16},
+    {"wsz", FORM_WSZ},   {"rep", FORM_REP},
+    {"lock", FORM_LOCK}, {"i64", FORM_I64},
+    {"o64", FORM_O64},   {"noseq", FORM_NOSEQ},
+    {"jb", FORM_JB},     {"ud", FORM_UD | FORM_NOSEQ},
+    {"jz", FORM_JZ},     {NULL, 0}};
 
 static const struct word prefix_words[] = {{"NP", FORM_NP},
                                            {"66", FORM_66},

@@ -24,6 +24,7 @@ enum form_imm { FORM_NO_IMM, FORM_IB, FORM_IW, FORM_IZ, FORM_IV, FORM_MOFF };
 #define FORM_NOSEQ 0x080u /* leads out of a sequence, or needs set-up */
 #define FORM_JB    0x100u /* branch, 8-bit displacement */
 #define FORM_JZ    0x200u /* branch, 32-bit displacement */
+#define FORM_UD    0x800u /* raises #UD */
 #define FORM_WIDE  0x400u /* x87 and vectors; made up by the parser */
 
 /* VEX.L and VEX.W (FORM_ANY: each value is a different instruction or size;

@@ -66,8 +66,10 @@ static bool is_refused(const struct insn *in)
 }
 
 /* What fails to decode is kept only where the CPU certainly raises #UD. */
-static bool is_undefined(ZyanStatus status)
+static bool is_undefined(const struct form *f, ZyanStatus status)
 {
+    if (f->flags & FORM_UD)
+        return true;
     return status == ZYDIS_STATUS_ILLEGAL_LOCK ||
            status == ZYDIS_STATUS_BAD_REGISTER ||
            status == ZYDIS_STATUS_ILLEGAL_LEGACY_PFX ||
@@ -92,8 +94,8 @@ bool gen_insn(const struct gen *g, struct setup *s, unsigned without,
         if (is_refused(in) || in->d.length > len)
             return false;
         len = in->d.length;
-    } else if (!is_undefined(status) || len > 15 || rng_percent(s->r, 60) ||
-               (without & FORM_NOSEQ)) {
+    } else if (!is_undefined(in->form, status) || len > 15 ||
+               rng_percent(s->r, 60) || (without & FORM_NOSEQ)) {
         return false;
     }
     if (c->code_len + len > DIFF_CODE_MAX)

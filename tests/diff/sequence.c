@@ -384,7 +384,7 @@ static void emit_item(struct sequence *q)
 static void emit_functions(struct sequence *q)
 {
     for (unsigned i = 0; i < q->nr_calls; i++) {
-        struct fixup f = {q->call_at[i], true, 0};
+        struct fixup f = {.at = q->call_at[i], .wide = true};
 
         emit_byte(q, 0xcc);
         fix(q, &f);

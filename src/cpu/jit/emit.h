@@ -229,14 +229,15 @@ static inline void e_shr_imm(struct emit *e, unsigned w, unsigned reg,
     e_u8(e, n);
 }
 
-/* op reg, gs:[base + off]: the TLB tables */
-static inline void e_op_gs_base(struct emit *e, unsigned op, unsigned reg,
-                                unsigned base, uint32_t off)
+/* op reg, gs:[idx * 8 + off]: tables of words */
+static inline void e_op_gs_idx8(struct emit *e, unsigned op, unsigned reg,
+                                unsigned idx, uint32_t off)
 {
     e_u8(e, 0x65);
-    e_rex(e, 1, reg, 0, base, false);
+    e_rex(e, 1, reg, idx, 0, false);
     e_u8(e, op);
-    e_u8(e, 0x80 | (reg & 7) << 3 | (base & 7));
+    e_u8(e, (reg & 7) << 3 | 4);
+    e_u8(e, 3u << 6 | (idx & 7) << 3 | 5);
     e_u32(e, off);
 }
 

@@ -63,6 +63,8 @@ static int create(void **out, const struct engine_config *cfg, struct err *err)
     eng->gmem = cfg->gmem;
     eng->nr_vcpus = cfg->nr_vcpus;
     eng->bmi2 = host_has_bmi2();
+    eng->fast_pext = eng->bmi2 && !__builtin_cpu_is("znver1") &&
+                     !__builtin_cpu_is("znver2");
     eng->fsgsbase = getauxval(AT_HWCAP2) & 2; /* HWCAP2_FSGSBASE */
     rc = jit_cache_init(eng, err);
     if (rc < 0) {
@@ -246,6 +248,7 @@ static int vcpu_create(void *engine, struct vcpu *v, struct err *err)
     reset_sets(jv);
     jv->xcr0_save = X86_XCR0_X87 | X86_XCR0_SSE | X86_XCR0_AVX;
     jv->jc_mask = (uint64_t)(JC_ENTRIES - 1) << JC_SHIFT;
+    jv->tlb_mask = (uint64_t)(TLB_ENTRIES - 1) << GPAGE_SHIFT;
     jv->mxcsr_default = 0x1f80;
     jv->slot_mask = ~(uint64_t)0xffc;
     jv->cpu.st = &jv->st;

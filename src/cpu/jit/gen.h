@@ -79,6 +79,7 @@ struct gen {
     unsigned nr_groups;
     uint8_t in_group[TB_MAX_INSNS]; /* 1 + group of the instruction, or 0 */
     const struct gen_group *shared_by; /* of the current instruction */
+    const struct gen_group *fresh; /* its slot's value is still in r10 */
     /* The checked operand is at [r10 + m_idx + m_disp]. */
     unsigned m_idx;
     int32_t m_disp;
@@ -104,7 +105,7 @@ void gen_operand(struct gen *g, const ZydisDecodedOperand *op, unsigned size,
 void gen_stack_check(struct gen *g, int32_t disp, unsigned size, bool write);
 /* op reg, [operand]: opcode of one byte, w = 64 bits wide */
 void gen_op_mem(struct gen *g, unsigned op, unsigned w, unsigned reg);
-/* r11 = 16 * TLB index of the address in r10; changes flags. */
+/* r11 = TLB index of the address in r10; changes flags. */
 void gen_tlb_index(struct gen *g);
 /* Guest RSP += delta, in the stack's width. */
 void gen_stack_adjust(struct gen *g, int32_t delta);

@@ -43,7 +43,7 @@ static void jmp_to(struct gen *g, const uint8_t *target)
 
 static void cold_slow(struct gen *g, const struct cold *c)
 {
-    e_op_gs_base(&g->e, 0x2b, R_T0, R_T1, c->table); /* sub r10, tag */
+    e_op_gs_idx8(&g->e, 0x2b, R_T0, R_T1, c->table); /* sub r10, tag */
     e_mov_imm(&g->e, R_T1, c->desc);
     e_call_gs(&g->e, JV_GLUE + 8 * GLUE_SLOW);
     jmp_to(g, c->resume);
@@ -65,9 +65,16 @@ static void cold_segment(struct gen *g, const struct cold *c)
     gen_store_rip(g, c->rip);
     if (c->glue)
         gen_restore_flags(g);
+    e_store_gs(&g->e, JV_GLUE_TMP, R_T0);
     e_mov_imm(&g->e, R_T1, (uint64_t)(uintptr_t)h_segment);
-    e_mov_imm(&g->e, R_T0, c->seg == X86_SS ? X86_SS_FAULT : X86_GP);
+    e_mov_imm(&g->e, R_T0,
+              H_SEGMENT_REG(c->seg) | H_SEGMENT_WRITE(c->write) |
+                  H_SEGMENT_SIZE(c->desc));
     e_call_gs(&g->e, JV_GLUE + 8 * GLUE_HELPER);
+    e_load_gs(&g->e, R_T0, JV_GLUE_TMP);
+    if (c->glue)
+        gen_save_flags(g);
+    jmp_to(g, c->resume);
 }
 
 static void cold_one(struct gen *g, const struct cold *c)

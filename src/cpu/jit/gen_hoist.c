@@ -238,9 +238,9 @@ void gen_hoist_check(struct gen *g)
  * host addresses, not that of offsets in the page. */
 static void move_window(struct gen *g, uint32_t table, uint32_t win)
 {
-    e_op_gs_base(&g->e, 0x8b, R_T0, R_T1, table);
+    e_op_gs_idx8(&g->e, 0x8b, R_T0, R_T1, table);
     e_store_gs(&g->e, win, R_T0);
-    e_op_gs_base(&g->e, 0x03, R_T0, R_T1, table + 8);
+    e_op_gs_idx8(&g->e, 0x03, R_T0, R_T1, table + TLB_ADDENDS);
     e_store_gs(&g->e, win + 8, R_T0);
 }
 
@@ -257,7 +257,7 @@ void gen_cold_hoist(struct gen *g, const struct cold *c)
     }
     e_lea(&g->e, gen_64(g), R_T0, R_GSP, R_NONE, 1, g->hoist_lo);
     gen_tlb_index(g);
-    e_op_gs_base(&g->e, 0x03, R_T0, R_T1, table);
+    e_op_gs_idx8(&g->e, 0x03, R_T0, R_T1, table);
     e_alu_imm(&g->e, 7, 1, R_T0, limit);
     miss = e_jcc32(&g->e, CC_A);
     move_window(g, table, win);
@@ -266,7 +266,7 @@ void gen_cold_hoist(struct gen *g, const struct cold *c)
     e_patch(e_jmp32(&g->e), c->resume);
 
     e_patch(miss, g->e.p);
-    e_op_gs_base(&g->e, 0x2b, R_T0, R_T1, table);
+    e_op_gs_idx8(&g->e, 0x2b, R_T0, R_T1, table);
     e_mov32_rr(&g->e, R_T1, R_T0);
     e_alu_imm(&g->e, 4, 0, R_T1, 0xfff);
     e_alu_imm(&g->e, 7, 0, R_T1, limit);

@@ -108,15 +108,21 @@ static uint32_t seg_base_off(int seg)
 static void gen_seg_limit(struct gen *g, int seg, unsigned size, bool write,
                           bool live)
 {
-    struct cold *c;
     uint32_t limit = seg_base_off(seg) + (uint32_t)offsetof(struct x86_seg,
                                                             limit);
+    uint8_t *from;
+    struct cold *c;
 
-    /* limit - offset must be at least size - 1, as signed 64-bit numbers */
-    e_load32_gs(&g->e, R_T1, limit);
-    e_op_rr(&g->e, 0x29, 1, R_T0, R_T1); /* sub r11, r10 */
-    e_alu_imm(&g->e, 7, 1, R_T1, (int32_t)size - 1);
-    c = gen_cold(g, COLD_SEGMENT, e_jcc32(&g->e, CC_L));
+    if (g->key & KEY_ODD_SEGMENTS) {
+        from = e_jmp32(&g->e);
+    } else {
+        /* limit - offset must be at least size - 1, as signed numbers */
+        e_load32_gs(&g->e, R_T1, limit);
+        e_op_rr(&g->e, 0x29, 1, R_T0, R_T1); /* sub r11, r10 */
+        e_alu_imm(&g->e, 7, 1, R_T1, (int32_t)size - 1);
+        from = e_jcc32(&g->e, CC_L);
+    }
+    c = gen_cold(g, COLD_SEGMENT, from);
     c->seg = (uint8_t)seg;
     c->write = write;
     c->desc = size;
@@ -141,14 +147,17 @@ static void gen_seg_base(struct gen *g, int seg)
 
 void gen_tlb_index(struct gen *g)
 {
+    if (g->eng->fast_pext) { /* pext r11, r10, gs:[mask] */
+        e_bytes(&g->e, "\x65\xc4\x62\xaa\xf5", 5);
+        e_gs_operand(&g->e, R_T1, JV_TLB_MASK);
+        return;
+    }
     e_mov_rr(&g->e, R_T1, R_T0);
-    e_shr_imm(&g->e, 1, R_T1, TLB_FOLD);
-    e_op_rr(&g->e, 0x31, 1, R_T0, R_T1); /* xor r11, r10 */
-    e_shr_imm(&g->e, 1, R_T1, 8);
+    e_shr_imm(&g->e, 1, R_T1, GPAGE_SHIFT);
     e_rex(&g->e, 0, 0, 0, R_T1, false); /* and r11d, imm32 */
     e_u8(&g->e, 0x81);
     e_u8(&g->e, 0xc0 | 4 << 3 | (R_T1 & 7));
-    e_u32(&g->e, (TLB_ENTRIES - 1) << 4);
+    e_u32(&g->e, TLB_ENTRIES - 1);
 }
 
 static void gen_tlb(struct gen *g, unsigned size, bool write, uint32_t desc)
@@ -157,13 +166,13 @@ static void gen_tlb(struct gen *g, unsigned size, bool write, uint32_t desc)
     struct cold *c;
 
     gen_tlb_index(g);
-    e_op_gs_base(&g->e, 0x03, R_T0, R_T1, table); /* add r10, tag */
+    e_op_gs_idx8(&g->e, 0x03, R_T0, R_T1, table); /* add r10, tag */
     e_alu_imm(&g->e, 7, 1, R_T0, (int32_t)(4096 - size));
     c = gen_cold(g, COLD_SLOW, e_jcc32(&g->e, CC_A));
     c->table = table;
     c->write = write;
     c->desc = desc;
-    e_op_gs_base(&g->e, 0x03, R_T0, R_T1, table + 8); /* add r10, addend */
+    e_op_gs_idx8(&g->e, 0x03, R_T0, R_T1, table + TLB_ADDENDS); /* add r10, addend */
     c->resume = g->e.p;
     c->copy_end = NULL;
 }

@@ -187,7 +187,7 @@ static void check(struct gen *g, const struct gen_group *gr)
     if (live)
         gen_save_flags(g);
     gen_tlb_index(g);
-    e_op_gs_base(&g->e, 0x03, R_T0, R_T1, table);
+    e_op_gs_idx8(&g->e, 0x03, R_T0, R_T1, table);
     e_alu_imm(&g->e, 7, 1, R_T0, (int32_t)(4096 - (gr->hi - gr->lo)));
     c = gen_cold(g, COLD_GROUP, e_jcc32(&g->e, CC_A));
     c->resume = g->e.p;
@@ -196,15 +196,17 @@ static void check(struct gen *g, const struct gen_group *gr)
     c->table = table;
     c->seg = (uint8_t)(gr - g->group);
     if (gr->base != GEN_BASE_NONE) /* from guest to host addresses */
-        e_op_gs_base(&g->e, 0x8b, R_T0, R_T1, table);
-    e_op_gs_base(&g->e, 0x03, R_T0, R_T1, table + 8);
+        e_op_gs_idx8(&g->e, 0x8b, R_T0, R_T1, table);
+    e_op_gs_idx8(&g->e, 0x03, R_T0, R_T1, table + TLB_ADDENDS);
     e_store_gs(&g->e, slot(g, gr), R_T0);
     if (live)
         gen_restore_flags(g);
+    g->fresh = gr;
 }
 
 void gen_group_checks(struct gen *g, unsigned i)
 {
+    g->fresh = NULL;
     for (unsigned k = 0; k < g->nr_groups; k++)
         if (g->group[k].count >= 2 && g->group[k].at == i)
             check(g, &g->group[k]);
@@ -215,7 +217,8 @@ void gen_by_group(struct gen *g, const ZydisDecodedOperand *op)
     const struct gen_group *gr = g->shared_by;
     int64_t off = op->mem.disp.has_displacement ? op->mem.disp.value : 0;
 
-    e_load_gs(&g->e, R_T0, slot(g, gr));
+    if (g->fresh != gr)
+        e_load_gs(&g->e, R_T0, slot(g, gr));
     if (gr->base != GEN_BASE_NONE) {
         g->m_idx = gen_host_reg(gr->base);
         g->m_disp = (int32_t)off;
@@ -236,7 +239,7 @@ void gen_cold_group(struct gen *g, const struct cold *c)
     int32_t limit = (int32_t)(4096 - (gr->hi - gr->lo));
     uint8_t *cross, *no;
 
-    e_op_gs_base(&g->e, 0x2b, R_T0, R_T1, c->table);
+    e_op_gs_idx8(&g->e, 0x2b, R_T0, R_T1, c->table);
     e_mov32_rr(&g->e, R_T1, R_T0);
     e_alu_imm(&g->e, 4, 0, R_T1, 0xfff);
     e_alu_imm(&g->e, 7, 0, R_T1, limit);
@@ -249,7 +252,7 @@ void gen_cold_group(struct gen *g, const struct cold *c)
     no = e_jcc32(&g->e, CC_Z);
     e_load_gs(&g->e, R_T0, JV_TMP);
     gen_tlb_index(g);
-    e_op_gs_base(&g->e, 0x03, R_T0, R_T1, c->table);
+    e_op_gs_idx8(&g->e, 0x03, R_T0, R_T1, c->table);
     e_patch(e_jmp32(&g->e), c->resume);
 
     e_patch(cross, g->e.p);

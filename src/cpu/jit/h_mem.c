@@ -313,12 +313,11 @@ int h_commit(struct jit_vcpu *jv, uint32_t desc, uint64_t ret)
 static void *tlb_hit(struct jit_vcpu *jv, gva_t gva, enum jit_mode mode,
                      bool write)
 {
-    struct jit_tlb_entry *e =
-        &jv->set->tables->tlb[mode][write]
-                        [jit_tlb_index(gva)];
-    uint64_t off = gva + e->tag;
+    const struct jit_tlb *t = &jv->set->tables->tlb[mode][write];
+    unsigned i = jit_tlb_index(gva);
+    uint64_t off = gva + t->tag[i];
 
-    return off < GPAGE_SIZE ? (uint8_t *)e->addend + off : NULL;
+    return off < GPAGE_SIZE ? (uint8_t *)t->addend[i] + off : NULL;
 }
 
 static int noncanonical(struct jit_vcpu *jv)

@@ -131,15 +131,15 @@ static uint64_t on_page(const struct string *s, gva_t gva)
 static void *host(struct string *s, gva_t gva, bool write)
 {
     struct jit_vcpu *jv = s->jv;
-    const struct jit_tlb_entry *e =
-        &jv->set->tables->tlb[s->mode][write][jit_tlb_index(gva)];
+    const struct jit_tlb *t = &jv->set->tables->tlb[s->mode][write];
+    unsigned i = jit_tlb_index(gva);
     struct x86_walk w;
     uint8_t *hva;
     uint64_t n;
 
     jv->cpu.fault.type = X86_EVENT_NONE;
-    if (gva + e->tag < GPAGE_SIZE)
-        return (uint8_t *)e->addend + (gva + e->tag);
+    if (gva + t->tag[i] < GPAGE_SIZE)
+        return (uint8_t *)t->addend[i] + (gva + t->tag[i]);
     if (!h_canonical(jv, gva)) {
         fault(jv, X86_GP);
         return NULL;

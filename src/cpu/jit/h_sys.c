@@ -325,10 +325,15 @@ int h_wrbase(struct jit_vcpu *jv, uint64_t arg)
     return H_CONTINUE;
 }
 
-/* An access beyond its segment's limit; arg is the vector. */
+/* An access beyond its segment's limit, or to a segment with other rules. */
 int h_segment(struct jit_vcpu *jv, uint64_t arg)
 {
-    return h_raise(jv, (unsigned)arg, true, 0);
+    enum x86_sreg reg = (enum x86_sreg)(arg & 7);
+    const uint64_t *off = (const void *)((const uint8_t *)jv + JV_GLUE_TMP);
+
+    if (x86_seg_allows(&jv->st, reg, *off, (unsigned)(arg >> 4), arg & 8))
+        return H_CONTINUE;
+    return h_raise(jv, reg == X86_SS ? X86_SS_FAULT : X86_GP, true, 0);
 }
 
 int h_rare(struct jit_vcpu *jv, uint64_t arg)

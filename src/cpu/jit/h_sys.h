@@ -20,6 +20,11 @@ h_fn h_rdmsr, h_wrmsr, h_cpuid, h_syscall, h_sysret, h_iret, h_swapgs, h_hlt,
 #define H_STRING_SEG(s)    ((uint64_t)(s) << 10)
 #define H_STRING_LENGTH(n) ((uint64_t)(n) << 16)
 
+/* h_segment's argument; the offset is at JV_GLUE_TMP */
+#define H_SEGMENT_REG(r)   ((uint64_t)(r))
+#define H_SEGMENT_WRITE(w) ((uint64_t)(w) << 3)
+#define H_SEGMENT_SIZE(n)  ((uint64_t)(n) << 4)
+
 /* rare.c: in C, with the vector state in jv->st.xsave. */
 uint64_t rare_run(void *jv, uint64_t length, uint64_t b, uint64_t c);
 

@@ -6,16 +6,29 @@
  * vCPU's own thread.
  */
 
-static void tlb_clear(struct jit_tlb_entry *t)
+/* madvise(MADV_DONTNEED): whole pages of a table read as zero again. */
+static void forget_memory(void *p, uint64_t len)
 {
-    for (unsigned i = 0; i < TLB_ENTRIES; i++)
-        t[i].tag = jit_tlb_never(i);
+    long rc;
+
+    __asm__ volatile("syscall"
+                     : "=a"(rc)
+                     : "a"(28l), "D"(p), "S"(len), "d"(4l)
+                     : "rcx", "r11", "memory");
+}
+
+static void tlb_clear_all(struct jit_set *set)
+{
+    forget_memory(set->tables->tlb, sizeof(set->tables->tlb));
+    for (unsigned m = 0; m < JIT_NR_MODES; m++)
+        for (unsigned w = 0; w < 2; w++)
+            set->tables->tlb[m][w].tag[0] = jit_tlb_never(0);
 }
 
 static void jc_clear(struct jit_jc_entry *jc)
 {
-    for (uint64_t i = 0; i < JC_ENTRIES; i++)
-        jc[i].tag = (uint64_t)0 - ((i ^ 1) << JC_SHIFT);
+    forget_memory(jc, JC_SIZE);
+    jc[0].tag = jit_jc_never(0);
 }
 
 static void itlb_clear(struct jit_set *set)
@@ -35,8 +48,7 @@ static void jc_forget_one(struct jit_set *set, unsigned n)
 {
     unsigned i = n & (JC_ENTRIES - 1);
 
-    set->tables->jc[n >> JC_BITS][i].tag =
-        (uint64_t)0 - ((uint64_t)(i ^ 1u) << JC_SHIFT);
+    set->tables->jc[n >> JC_BITS][i].tag = jit_jc_never(i);
 }
 
 void h_jc_note(struct jit_set *set, unsigned mode, unsigned i)
@@ -65,7 +77,7 @@ static void tlb_forget_one(struct jit_set *set, unsigned n)
 {
     unsigned i = n & (TLB_ENTRIES - 1), t = n >> TLB_BITS;
 
-    set->tables->tlb[t / 2][t & 1][i].tag = jit_tlb_never(i);
+    set->tables->tlb[t / 2][t & 1].tag[i] = jit_tlb_never(i);
 }
 
 void h_tables_clear(struct jit_set *set)
@@ -74,10 +86,7 @@ void h_tables_clear(struct jit_set *set)
         for (uint32_t i = 0; i < set->nr_tlb; i++)
             tlb_forget_one(set, set->tlb_list[i]);
     else
-        for (unsigned m = 0; m < JIT_NR_MODES; m++) {
-            tlb_clear(set->tables->tlb[m][0]);
-            tlb_clear(set->tables->tlb[m][1]);
-        }
+        tlb_clear_all(set);
     set->nr_tlb = 0;
     if (set->has_large)
         for (unsigned i = 0; i < JIT_HASH_BITS / 64; i++) {
@@ -143,7 +152,7 @@ static void jc_forget_range(struct jit_set *set, uint64_t vpn, unsigned from)
             struct jit_jc_entry *e = &set->tables->jc[m][i];
 
             if ((uint64_t)(0 - e->tag) >> GPAGE_SHIFT == vpn)
-                e->tag = (uint64_t)0 - ((uint64_t)(i ^ 1u) << JC_SHIFT);
+                e->tag = jit_jc_never(i);
         }
 }
 
@@ -175,10 +184,10 @@ static void set_flush_page(struct jit_set *set, gva_t gva)
     }
     for (unsigned m = 0; m < JIT_NR_MODES; m++)
         for (unsigned w = 0; w < 2; w++) {
-            struct jit_tlb_entry *e = &set->tables->tlb[m][w][i];
+            struct jit_tlb *t = &set->tables->tlb[m][w];
 
-            if (e->tag == tag)
-                e->tag = jit_tlb_never(i);
+            if (t->tag[i] == tag)
+                t->tag[i] = jit_tlb_never(i);
         }
     if (set->has_exec && test_bit(set->exec[gva >> 63], vpn))
         forget_page(set, vpn);
@@ -329,8 +338,8 @@ void h_tlb_insert(struct jit_vcpu *jv, gva_t gva, enum jit_mode mode,
                   bool write, void *hva)
 {
     struct jit_set *set = jv->set;
-    struct jit_tlb_entry *e =
-        &set->tables->tlb[mode][write][jit_tlb_index(gva)];
+    struct jit_tlb *t = &set->tables->tlb[mode][write];
+    unsigned i = jit_tlb_index(gva);
     uint8_t *page = (uint8_t *)hva - (gva & GPAGE_MASK);
 
     if (write) {
@@ -345,16 +354,32 @@ void h_tlb_insert(struct jit_vcpu *jv, gva_t gva, enum jit_mode mode,
     set->used = true;
     if (set->nr_tlb < JIT_LIST)
         set->tlb_list[set->nr_tlb++] =
-            (uint16_t)(((unsigned)mode * 2 + write) << TLB_BITS |
-                       jit_tlb_index(gva));
-    e->tag = (uint64_t)0 - (gva & ~GPAGE_MASK);
-    e->addend = (uint64_t)page;
+            ((unsigned)mode * 2 + write) << TLB_BITS | i;
+    t->tag[i] = (uint64_t)0 - (gva & ~GPAGE_MASK);
+    t->addend[i] = (uint64_t)page;
 }
 
-static void drop_page(struct jit_tlb_entry *t, unsigned i, uint64_t addend)
+static void drop_page(struct jit_tlb *t, unsigned i, uint64_t addend)
 {
-    if (t[i].addend == addend)
-        t[i].tag = jit_tlb_never(i);
+    if (t->addend[i] == addend)
+        t->tag[i] = jit_tlb_never(i);
+}
+
+/* All write entries, or those of the page at addend. */
+static void drop_listed(struct jit_set *set, uint64_t addend)
+{
+    if (set->nr_tlb == JIT_LIST) { /* too many to know */
+        h_tables_clear(set);
+        return;
+    }
+    for (uint32_t k = 0; k < set->nr_tlb; k++) {
+        unsigned n = set->tlb_list[k] >> TLB_BITS;
+        unsigned i = set->tlb_list[k] & (TLB_ENTRIES - 1);
+        struct jit_tlb *t = &set->tables->tlb[n / 2][n & 1];
+
+        if (n & 1 && (!addend || t->addend[i] == addend))
+            t->tag[i] = jit_tlb_never(i);
+    }
 }
 
 void h_drop_write(struct jit_vcpu *jv, uint64_t ram_page)
@@ -366,16 +391,12 @@ void h_drop_write(struct jit_vcpu *jv, uint64_t ram_page)
     for (unsigned s = 0; s < JIT_NR_SETS; s++) {
         if (!jv->sets[s].used)
             continue;
-        for (unsigned m = 0; m < JIT_NR_MODES; m++) {
-            struct jit_tlb_entry *t = jv->sets[s].tables->tlb[m][1];
-
-            if (!(hint >> 63)) {
-                drop_page(t, jit_tlb_index(hint << GPAGE_SHIFT), addend);
-                continue;
-            }
-            for (unsigned i = 0; i < TLB_ENTRIES; i++)
-                drop_page(t, i, addend);
-        }
+        if (hint >> 63)
+            drop_listed(&jv->sets[s], addend);
+        else
+            for (unsigned m = 0; m < JIT_NR_MODES; m++)
+                drop_page(&jv->sets[s].tables->tlb[m][1],
+                          jit_tlb_index(hint << GPAGE_SHIFT), addend);
     }
     h_windows_clear(jv);
 }
@@ -385,8 +406,7 @@ static void drop_all_writes(struct jit_vcpu *jv)
 {
     for (unsigned s = 0; s < JIT_NR_SETS; s++)
         if (jv->sets[s].used)
-            for (unsigned m = 0; m < JIT_NR_MODES; m++)
-                tlb_clear(jv->sets[s].tables->tlb[m][1]);
+            drop_listed(&jv->sets[s], 0);
     h_windows_clear(jv);
 }
 
@@ -498,35 +518,54 @@ void h_jc_forget(struct jit_vcpu *jv, uint64_t rip)
             struct jit_jc_entry *e = &jv->sets[s].tables->jc[m][i];
 
             if (e->tag == (uint64_t)0 - rip)
-                e->tag = (uint64_t)0 - ((i ^ 1) << JC_SHIFT);
+                e->tag = jit_jc_never((unsigned)i);
         }
     }
 }
 
 /* -- Mode key ------------------------------------------------------------- */
 
-static bool seg_flat(const struct x86_seg *s)
+enum { ATTR_CODE = 8, ATTR_DOWN = 4, ATTR_SECOND = 2 };
+
+/* Is the limit all that an access to it needs? Writes through CS are judged
+ * when they are decoded. */
+static bool seg_plain(const struct x86_state *st, enum x86_sreg reg)
 {
-    return s->base == 0 && s->limit == UINT32_MAX;
+    uint16_t attr = st->seg[reg].attr;
+
+    if (!(st->cr0 & X86_CR0_PE) || (st->rflags & X86_FLAGS_VM))
+        return true;
+    if (!(attr & X86_SEG_P) || !(attr & ATTR_SECOND))
+        return false;
+    return reg == X86_CS || !(attr & (ATTR_CODE | ATTR_DOWN));
+}
+
+static bool seg_flat(const struct x86_state *st, enum x86_sreg reg)
+{
+    return st->seg[reg].base == 0 && st->seg[reg].limit == UINT32_MAX &&
+           seg_plain(st, reg);
 }
 
 /* May accesses skip the limit check? Data segments, expand-up, whole. */
-static bool seg_unchecked(const struct x86_seg *s)
+static bool seg_unchecked(const struct x86_state *st, enum x86_sreg reg)
 {
-    return s->limit == UINT32_MAX && (s->attr & X86_SEG_P);
+    return st->seg[reg].limit == UINT32_MAX && seg_plain(st, reg);
 }
 
 static uint32_t key_segments(const struct x86_state *st)
 {
     uint32_t key = 0;
 
-    if (!seg_flat(&st->seg[X86_CS]) || !seg_flat(&st->seg[X86_DS]) ||
-        !seg_flat(&st->seg[X86_ES]) || !seg_flat(&st->seg[X86_SS]))
+    if (!seg_flat(st, X86_CS) || !seg_flat(st, X86_DS) ||
+        !seg_flat(st, X86_ES) || !seg_flat(st, X86_SS))
         key |= KEY_SEGMENTS;
-    if (!seg_unchecked(&st->seg[X86_FS]))
+    if (!seg_unchecked(st, X86_FS))
         key |= KEY_FS_CHECK;
-    if (!seg_unchecked(&st->seg[X86_GS]))
+    if (!seg_unchecked(st, X86_GS))
         key |= KEY_GS_CHECK;
+    for (unsigned i = 0; i < X86_NR_SREGS; i++)
+        if (!seg_plain(st, (enum x86_sreg)i))
+            key |= KEY_ODD_SEGMENTS;
     key |= st->seg[X86_SS].attr & X86_SEG_DB ? KEY_SS32 : KEY_SS16;
     return key;
 }

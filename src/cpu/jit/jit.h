@@ -42,7 +42,9 @@ enum jit_key {
     KEY_OSXSAVE = 1 << 19,
     KEY_UNHOISTED = 1 << 20, /* without checks shared by several accesses */
     KEY_SMAP = 1 << 22,
-    KEY_SS32 = 1 << 21       /* 32-bit stack pointer (with neither: 64) */
+    KEY_SS32 = 1 << 21,      /* 32-bit stack pointer (with neither: 64) */
+    KEY_ODD_SEGMENTS = 1 << 23 /* one expands down or lacks a right: h_segment
+                                * judges each access that is checked */
 };
 
 /* Which TLB tables memory accesses use. */
@@ -55,9 +57,10 @@ static inline unsigned key_mode(uint32_t key)
 
 /* -- Per-vCPU state ------------------------------------------------------- */
 
-struct jit_tlb_entry {
-    uint64_t tag;    /* negated linear page address, or one that never hits */
-    uint64_t addend; /* host address of the page */
+struct jit_tlb {
+    uint64_t tag[TLB_ENTRIES]; /* negated linear page address; see
+                                  jit_tlb_never */
+    uint64_t addend[TLB_ENTRIES]; /* host address of the page */
 };
 
 struct jit_jc_entry {
@@ -67,21 +70,30 @@ struct jit_jc_entry {
 
 static inline unsigned jit_tlb_index(uint64_t gva)
 {
-    return (unsigned)((gva ^ gva >> TLB_FOLD) >> 12) & (TLB_ENTRIES - 1);
+    return (unsigned)(gva >> 12) & (TLB_ENTRIES - 1);
 }
 
-/* A tag for entry i that no address hits: that of a page of another index. */
+/*
+ * A tag for entry i that no address hits: that of a page of another index.
+ * It is 0 for all but one entry, so that untouched memory is an empty table.
+ */
 static inline uint64_t jit_tlb_never(unsigned i)
 {
-    return (uint64_t)0 - ((uint64_t)(i ^ 2u) << 12);
+    return i ? 0 : (uint64_t)0 - (2u << 12);
+}
+
+/* The same for the jump cache. */
+static inline uint64_t jit_jc_never(unsigned i)
+{
+    return i ? 0 : (uint64_t)0 - (1u << JC_SHIFT);
 }
 
 enum { JIT_NR_SETS = 8, JIT_HASH_BITS = 4096, JIT_ITLB = 64,
-       JIT_LIST = 1024 };
+       JIT_LIST = 4096 };
 
 /* What lies behind the state area in each set's region. */
 struct jit_tables {
-    struct jit_tlb_entry tlb[JIT_NR_MODES][2][TLB_ENTRIES];
+    struct jit_tlb tlb[JIT_NR_MODES][2];
     struct jit_jc_entry jc[JIT_NR_MODES][JC_ENTRIES];
     uint64_t slot[SLOT_MAX];
 };
@@ -105,7 +117,8 @@ struct jit_set {
     bool has_exec, has_large;
     /* What was inserted since the last clearing, to undo just that; when the
      * list is full, everything is cleared. */
-    uint16_t tlb_list[JIT_LIST], jc_list[JIT_LIST];
+    uint32_t tlb_list[JIT_LIST];
+    uint16_t jc_list[JIT_LIST];
     uint32_t nr_tlb, nr_jc;
     uint32_t nr_filled;
     uint16_t *filled; /* slots that hold a block, SLOT_MAX at most */
@@ -175,7 +188,8 @@ struct jit_vcpu {
     uint32_t exit;
     uint32_t link;
     uint64_t ret_glue;
-    uint64_t pad7[2];
+    uint64_t tlb_mask;
+    uint64_t pad7;
     uint64_t jc_mask;
     uint32_t mxcsr_default, pad4;
     uint64_t tmp2, pad5;
@@ -224,6 +238,7 @@ _Static_assert(offsetof(struct jit_vcpu, key) == JV_KEY, "layout.h");
 _Static_assert(offsetof(struct jit_vcpu, irq_wait) == JV_IRQ_WAIT, "layout.h");
 _Static_assert(offsetof(struct jit_vcpu, link) == JV_LINK, "layout.h");
 _Static_assert(offsetof(struct jit_vcpu, jc_mask) == JV_JC_MASK, "layout.h");
+_Static_assert(offsetof(struct jit_vcpu, tlb_mask) == JV_TLB_MASK, "layout.h");
 _Static_assert(offsetof(struct jit_vcpu, ret_glue) == JV_RET_GLUE, "layout.h");
 _Static_assert(offsetof(struct jit_vcpu, mxcsr_default) == JV_MXCSR, "layout");
 _Static_assert(offsetof(struct jit_vcpu, win) == JV_WIN, "layout.h");
@@ -341,6 +356,7 @@ struct jit_engine {
     gva_t breakpoints[64];
     _Atomic unsigned nr_breakpoints;
     bool bmi2, fsgsbase;
+    bool fast_pext; /* not a microcoded one */
     uint64_t stat_translated;
 };
 

@@ -45,6 +45,7 @@
 #define JV_RET_GLUE    (JV_HOT + 136) /* glue_jmp_* of the current mode */
 #define JV_JC_MASK     (JV_HOT + 160) /* u64: pext mask of the jump cache */
 #define JC_SHIFT       2             /* the mask's lowest bit */
+#define JV_TLB_MASK    (JV_HOT + 144) /* u64: pext mask of the page number */
 #define JV_MXCSR       (JV_HOT + 168) /* u32: 0x1f80, for C */
 #define JV_TMP2        (JV_HOT + 176)
 #define JV_GLUE_TMP    (JV_HOT + 184) /* the glue's own */
@@ -53,17 +54,15 @@
 #define JV_SPILL       (JV_HOT + 512) /* hoisted addends of a block */
 #define JV_BOUNCE      (JV_HOT + 640) /* 256 bytes, 64-aligned */
 
-/* A TLB set, from the GS base. */
-#define TLB_BITS    10
+/* A TLB set, from the GS base. Each table has its tags, then its addends. */
+#define TLB_BITS    14
 #define TLB_ENTRIES (1 << TLB_BITS)
-/* Index: page number, its bits 9.. folded in, so that arrays at distances of
- * 2 MiB do not fight for one entry. */
-#define TLB_FOLD 9
 #define TLB_BASE    JV_STATE_SIZE
 #define TLB_TABLE_SIZE (TLB_ENTRIES * 16)
 /* tables in the order user r, user w, super r, super w, super AC r, w */
 #define TLB_TABLE(mode, write)                                                 \
     (TLB_BASE + ((mode) * 2 + (write)) * TLB_TABLE_SIZE)
+#define TLB_ADDENDS (TLB_ENTRIES * 8) /* from a table's start */
 #define JC_BITS    12
 #define JC_ENTRIES (1 << JC_BITS)
 #define JC_SIZE    (JC_ENTRIES * 16)

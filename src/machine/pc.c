@@ -256,6 +256,7 @@ static int make_vcpus(struct pc *pc, struct err *err)
     const struct vcpu_config cfg = {
         .nr = pc->cfg.cpus,
         .engine = pc->cfg.engine,
+        .ops = pc->cfg.ops,
         .model = &pc->model,
         .gmem = &pc->gmem,
         .pio = pc->pio,

@@ -18,6 +18,7 @@
  * All functions are called on the event loop's thread (or before it runs)
  * unless they say otherwise.
  */
+struct engine_ops;
 struct pc;
 
 /* What the guest, or a fault of the engine, asks of the owner. */
@@ -31,8 +32,9 @@ enum pc_event {
 };
 
 struct pc_config {
-    const char *engine; /* "auto", "jit" */
-    const char *cpu;    /* name of a CPU model */
+    const char *engine;           /* "auto", "jit" */
+    const struct engine_ops *ops; /* this one whatever engine says (tests) */
+    const char *cpu;              /* name of a CPU model */
     unsigned cpus;
     uint64_t memory;             /* bytes */
     const char *kernel, *initrd; /* paths; initrd may be NULL. Borrowed until

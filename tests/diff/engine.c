@@ -10,6 +10,7 @@
 #include "cpu/vcpu.h"
 #include "guest.h"
 #include "image.h"
+#include "rng.h"
 #include "shared.h"
 
 /*
@@ -30,6 +31,7 @@ struct engine_side {
     struct vcpu_set *cpus;
     struct image image;
     struct diff_regs *regs; /* in the guest's RAM */
+    _Atomic bool interrupt; /* one is requested */
     struct diff_result warm;
     bool started, second;
 };
@@ -96,6 +98,73 @@ static void port_write(void *dev, uint64_t off, unsigned size, uint64_t val)
 
 static const struct bus_ops port_ops = {.write = port_write};
 
+/* -- Disturbances ---------------------------------------------------------- */
+
+/* An interrupt controller with one request, of vector CHAOS_VECTOR, whose
+ * handler returns at once: no case may notice. */
+enum { CHAOS_VECTOR = 64 };
+
+static int chaos_pending(void *intc)
+{
+    struct engine_side *e = intc;
+
+    return atomic_load(&e->interrupt) ? CHAOS_VECTOR : -1;
+}
+
+static int chaos_ack(void *intc)
+{
+    struct engine_side *e = intc;
+
+    return atomic_exchange(&e->interrupt, false) ? CHAOS_VECTOR : -1;
+}
+
+static uint64_t chaos_get_cr8(void *intc)
+{
+    (void)intc;
+    return 0;
+}
+
+static void chaos_set_cr8(void *intc, uint64_t val)
+{
+    (void)intc;
+    (void)val;
+}
+
+static void chaos_reset(void *intc, bool init)
+{
+    (void)intc;
+    (void)init;
+}
+
+static const struct vcpu_intc_ops chaos_ops = {.pending = chaos_pending,
+                                               .ack = chaos_ack,
+                                               .get_cr8 = chaos_get_cr8,
+                                               .set_cr8 = chaos_set_cr8,
+                                               .reset = chaos_reset};
+
+/* Interrupts all the time; now and then the CPU is stopped wherever it is,
+ * and its state taken out and put back. */
+static _Noreturn void disturb(struct engine_side *e)
+{
+    struct vcpu *v = vcpu_get(e->cpus, 0);
+    static struct x86_state st;
+    struct rng r;
+
+    rng_init(&r, 1, (uint64_t)getpid());
+    for (;;) {
+        (void)usleep(1 + rng_below(&r, 60));
+        if (rng_percent(&r, 90)) {
+            atomic_store(&e->interrupt, true);
+            vcpu_post(v, VCPU_EVENT_INTR, 0);
+            continue;
+        }
+        vcpu_set_pause(e->cpus);
+        vcpu_get_state(v, &st);
+        vcpu_set_state(v, &st);
+        vcpu_set_resume(e->cpus);
+    }
+}
+
 static void on_stop(void *opaque, enum vcpu_stop_reason why)
 {
     (void)opaque;
@@ -157,7 +226,11 @@ _Noreturn void engine_main(struct shared *sh, enum side side,
         (void)fprintf(stderr, "cpudiff: %s\n", err.text);
         _exit(3);
     }
+    if (sh->chaos)
+        vcpu_set_intc(vcpu_get(e->cpus, 0), &chaos_ops, e);
     vcpu_set_resume(e->cpus);
+    if (sh->chaos)
+        disturb(e);
     for (;;)
         (void)pause();
 }

@@ -14,10 +14,14 @@
     .globl guest_blob, guest_blob_start, guest_blob_end
 guest_blob:
 
-/* 256 entries of 16 bytes: those with an error code have it pushed already. */
+/* 256 entries of 16 bytes: those with an error code have it pushed already.
+ * Vector 64 is the interrupt that comes at any time (engine.c). */
     .set vector, 0
     .rept 256
     .balign 16
+    .if vector == 64
+    iretq
+    .endif
     .if vector != 8 && vector != 17 && (vector < 10 || vector > 14)
     pushq $0
     .endif

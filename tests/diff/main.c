@@ -43,7 +43,7 @@ static void usage(FILE *f)
            "               [--case N] [--only MNEMONIC]\n"
            "               [--bits 32|64] [--sequences PERCENT]\n"
            "               [--engine jit|native] [--max-reports N]\n"
-           "               [--verbose]\n"
+           "               [--chaos] [--verbose]\n"
            "Runs generated cases on the real CPU and in husk's engine and\n"
            "compares registers, flags, memory and faults. Status 0: all\n"
            "agree, 1: mismatches, 2: wrong usage, 3: it could not run.\n");
@@ -62,6 +62,7 @@ static void parse_options(struct run *run, int argc, char **argv)
         {"sequences", required_argument, NULL, 'q'},
         {"engine", required_argument, NULL, 'e'},
         {"max-reports", required_argument, NULL, 'm'},
+        {"chaos", no_argument, NULL, 'x'},
         {"verbose", no_argument, NULL, 'v'},
         {"help", no_argument, NULL, 'h'},
         {NULL, 0, NULL, 0}};
@@ -89,6 +90,7 @@ static void parse_options(struct run *run, int argc, char **argv)
             break;
         case 'e': o->engine = optarg; break;
         case 'm': o->max_reports = (unsigned)strtoul(optarg, NULL, 0); break;
+        case 'x': run->sh->chaos = true; break;
         case 'v': o->verbose = true; break;
         case 'h': usage(stdout); exit(0);
         default: usage(stderr); exit(2);

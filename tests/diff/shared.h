@@ -21,6 +21,7 @@ struct side_area {
 
 struct shared {
     uint8_t skip[DIFF_BATCH]; /* cases that are left out */
+    bool chaos;               /* disturb the engine while it runs */
     uint32_t first, last;     /* cases [first, last) are to be run */
     struct diff_case c[DIFF_BATCH];
     struct side_area side[NR_SIDES];

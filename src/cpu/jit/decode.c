@@ -401,13 +401,23 @@ static bool mov_system(const struct insn *in, uint32_t key)
         (key & KEY_SIZE_MASK) != 2)
         return false;
     if (ZydisRegisterGetClass(src) == ZYDIS_REGCLASS_SEGMENT)
-        return in->d.operand_width != 16;
+        return true;
     if (ZydisRegisterGetClass(dst) == ZYDIS_REGCLASS_SEGMENT)
         return dst != ZYDIS_REGISTER_CS && dst != ZYDIS_REGISTER_SS;
     if (ZydisRegisterGetClass(src) == ZYDIS_REGCLASS_CONTROL)
         return key & KEY_CPL0 && src <= ZYDIS_REGISTER_CR4 &&
                src != ZYDIS_REGISTER_CR1;
     return key & KEY_CPL0 && dst == ZYDIS_REGISTER_CR3;
+}
+
+/* The forms of XSAVE that 64-bit kernels switch tasks with. */
+static bool state_area(const struct insn *in, uint32_t key)
+{
+    if ((key & KEY_SIZE_MASK) != 2 || !(key & KEY_OSXSAVE) || key & KEY_TS)
+        return false;
+    return in->d.mnemonic == ZYDIS_MNEMONIC_XSAVE64 ||
+           in->d.mnemonic == ZYDIS_MNEMONIC_XSAVEC64 ||
+           in->d.mnemonic == ZYDIS_MNEMONIC_XRSTOR64;
 }
 
 /* What privilege and mode make of an instruction. */
@@ -427,7 +437,13 @@ static enum insn_class mode_gate(const struct insn *in, uint32_t key)
     case IC_FSGSBASE:
         return key & KEY_FSGSBASE ? in->class : IC_UD;
     case IC_RDTSC: return key & KEY_TSD ? IC_RARE : in->class;
-    case IC_SYSTEM: return mov_system(in, key) ? IC_MOV_SYSTEM : in->class;
+    case IC_SYSTEM:
+        if (in->d.mnemonic == ZYDIS_MNEMONIC_INVLPG)
+            return (key & KEY_SIZE_MASK) == 2 && key & KEY_CPL0 && in->mem
+                       ? IC_ADDRESS
+                       : IC_RARE;
+        return mov_system(in, key) ? IC_MOV_SYSTEM : in->class;
+    case IC_RARE: return state_area(in, key) ? IC_ADDRESS : in->class;
     default: return in->class;
     }
 }
@@ -613,6 +629,7 @@ bool insn_ends_block(const struct insn *in)
     case IC_UD: case IC_LOOP: case IC_JMP: case IC_JMP_IND: case IC_CALL:
     case IC_CALL_IND: case IC_RET: case IC_STAC: case IC_CLAC:
     case IC_SYSTEM: case IC_RARE: return true;
+    case IC_ADDRESS: return in->d.mnemonic == ZYDIS_MNEMONIC_INVLPG;
     case IC_MOV_SYSTEM: /* loads of CR3 */
         return in->op[0].reg.value == ZYDIS_REGISTER_CR3;
     default: return false;

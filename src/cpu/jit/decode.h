@@ -38,6 +38,7 @@ enum insn_class {
     IC_STRING,
     IC_FSGSBASE,
     IC_MOV_SYSTEM, /* selectors and control registers, inline or by helper */
+    IC_ADDRESS, /* a helper that gets the linear address of the operand */
     IC_FSTENV, /* x87 environment images: pointers are scrubbed */
     IC_HELPER, /* a helper; may go on in the block */
     IC_SYSTEM, /* a helper that ends the block */

@@ -247,6 +247,24 @@ static uint32_t cr_offset(unsigned n)
     }
 }
 
+/* A selector to a general register: 16 bits are merged, more are zeroed. */
+static void read_selector(struct gen *g, unsigned r, int seg)
+{
+    uint32_t off = (uint32_t)(offsetof(struct x86_state, seg) +
+                              (size_t)seg * sizeof(struct x86_seg) +
+                              offsetof(struct x86_seg, sel));
+
+    if (g->in->d.operand_width == 16) {
+        gen_load_reg(g, R_T0, r);
+        e_u8(&g->e, 0x66); /* mov r10w, gs:[selector] */
+        e_op_gs(&g->e, 0x8b, 0, R_T0, off);
+    } else {
+        e_load32_gs(&g->e, R_T0, off);
+        e_bytes(&g->e, "\x45\x0f\xb7\xd2", 4); /* movzx r10d, r10w */
+    }
+    gen_store_reg(g, r, R_T0);
+}
+
 /* MOV from and to selectors and CR0, 2, 3, 4 by registers, at CPL 0. */
 static void gen_mov_system(struct gen *g)
 {
@@ -255,12 +273,7 @@ static void gen_mov_system(struct gen *g)
     bool high;
 
     if (src >= 0) {
-        unsigned r = insn_gpr(in->op[0].reg.value, &high);
-
-        e_load32_gs(&g->e, R_T0, (uint32_t)offsetof(struct x86_state, seg) +
-                                     (uint32_t)src * 16 + 12);
-        e_bytes(&g->e, "\x45\x0f\xb7\xd2", 4); /* movzx r10d, r10w */
-        gen_store_reg(g, r, R_T0);
+        read_selector(g, insn_gpr(in->op[0].reg.value, &high), src);
     } else if (dst >= 0) {
         gen_helper(g, h_mov_seg,
                    (uint64_t)dst | insn_gpr(in->op[1].reg.value, &high) << 8 |
@@ -301,6 +314,29 @@ static h_fn *helper_of(ZydisMnemonic m)
     }
 }
 
+/* INVLPG, XSAVEC, XRSTOR ...: the linear address goes in a slot. */
+static void gen_address_helper(struct gen *g)
+{
+    const struct insn *in = g->in;
+    int seg = gen_segment(g, in->rm);
+    uint64_t arg = H_AREA_LENGTH(in->d.length);
+    h_fn *fn = h_xsave;
+
+    gen_address(g, in->rm);
+    if (seg == X86_FS || seg == X86_GS) {
+        e_load_gs(&g->e, R_T1, seg == X86_FS ? JV_FSBASE : JV_GSBASE);
+        e_lea(&g->e, 1, R_T0, R_T0, R_T1, 1, 0);
+    }
+    e_store_gs(&g->e, JV_TMP, R_T0);
+    switch (in->d.mnemonic) {
+    case ZYDIS_MNEMONIC_INVLPG: fn = h_invlpg; break;
+    case ZYDIS_MNEMONIC_XSAVEC64: arg |= H_AREA_SAVEC; break;
+    case ZYDIS_MNEMONIC_XRSTOR64: arg |= H_AREA_RESTORE; break;
+    default: break;
+    }
+    gen_helper(g, fn, arg, in->rip);
+}
+
 static void gen_by_helper(struct gen *g)
 {
     uint64_t arg = g->in->d.length |
@@ -335,6 +371,7 @@ void gen_system(struct gen *g)
             gen_wrbase(g);
         break;
     case IC_MOV_SYSTEM: gen_mov_system(g); break;
+    case IC_ADDRESS: gen_address_helper(g); break;
     default: gen_by_helper(g); break;
     }
 }

@@ -220,6 +220,28 @@ static struct h_slow_result slow_gp(struct jit_vcpu *jv,
     return slow_fault(jv, desc, ret);
 }
 
+/*
+ * A store to a page that holds translated code. With one vCPU nobody can
+ * translate the bytes between this look and the store; with more, the store
+ * comes first and h_commit looks (see tb.c on the order there).
+ */
+static struct h_slow_result code_store(struct jit_vcpu *jv, gva_t gva,
+                                       unsigned size, uint8_t *page, gpa_t gpa)
+{
+    uint64_t off = gva & GPAGE_MASK;
+
+    jv->stat[JIT_STAT_CODE_STORE]++;
+    if (jv->eng->nr_vcpus == 1 &&
+        !h_covered(jv->eng, (uint64_t)(page - jv->eng->gmem->base) >>
+                                GPAGE_SHIFT, off, size))
+        return (struct h_slow_result){(uint64_t)(page + off), 0};
+    jv->commit.gva = gva;
+    jv->commit.size = size;
+    jv->commit.bounced = 0;
+    jv->commit.gpa[0] = gpa | off;
+    return (struct h_slow_result){(uint64_t)(page + off), 1};
+}
+
 struct h_slow_result h_slow(struct jit_vcpu *jv, gva_t gva, uint32_t desc,
                             uint64_t ret)
 {
@@ -236,6 +258,10 @@ struct h_slow_result h_slow(struct jit_vcpu *jv, gva_t gva, uint32_t desc,
         return slow_gp(jv, desc, ret);
     if ((gva & GPAGE_MASK) + size > GPAGE_SIZE)
         return slow_cross(jv, gva, desc, ret);
+    if (write && jv->code_page.gva == ((gva & ~GPAGE_MASK) | mode) &&
+        has_code(jv, jv->code_page.hva))
+        return code_store(jv, gva, size, jv->code_page.hva,
+                          jv->code_page.gpa);
     hva = h_translate(jv, gva, write ? X86_WRITE : X86_READ, mode, &w);
     if (!hva) {
         gpa_t gpa[2] = {w.gpa, 0};
@@ -263,12 +289,29 @@ struct h_slow_result h_slow(struct jit_vcpu *jv, gva_t gva, uint32_t desc,
         if (!has_code(jv, hva))
             return (struct h_slow_result){(uint64_t)hva, 0};
     }
-    jv->stat[JIT_STAT_CODE_STORE]++;
-    jv->commit.gva = gva;
-    jv->commit.size = size;
-    jv->commit.bounced = 0;
-    jv->commit.gpa[0] = w.gpa;
-    return (struct h_slow_result){(uint64_t)hva, 1};
+    jv->code_page.gva = (gva & ~GPAGE_MASK) | mode;
+    jv->code_page.gpa = w.gpa & ~GPAGE_MASK;
+    jv->code_page.hva = hva - (gva & GPAGE_MASK);
+    return code_store(jv, gva, size, jv->code_page.hva, jv->code_page.gpa);
+}
+
+/* RIP = that of the instruction behind the one that desc names. */
+static void rip_behind(struct jit_vcpu *jv, uint32_t desc, uint64_t ret)
+{
+    const struct tb *tb = h_tb_at(jv->eng, ret);
+    unsigned at = desc >> DESC_INSN_SHIFT;
+    const struct tb_map *map;
+
+    if (!tb)
+        return;
+    map = &jv->eng->maps[tb->map];
+    for (unsigned i = 0; i < tb->nr_insns; i++)
+        if (map[i].guest == at) {
+            jv->st.rip = tb->rip + (i + 1 < tb->nr_insns
+                                        ? map[i + 1].guest
+                                        : tb->guest_size);
+            return;
+        }
 }
 
 /*
@@ -279,9 +322,6 @@ int h_commit(struct jit_vcpu *jv, uint32_t desc, uint64_t ret)
 {
     struct jit_commit *c = &jv->commit;
     unsigned first = (unsigned)(GPAGE_SIZE - (c->gva & GPAGE_MASK));
-    const struct tb *tb = h_tb_at(jv->eng, ret);
-    const struct tb_map *map;
-    unsigned at = desc >> DESC_INSN_SHIFT;
 
     if (!c->bounced) {
         (void)h_invalidate(jv->eng, jv, c->gpa[0], c->size);
@@ -294,17 +334,10 @@ int h_commit(struct jit_vcpu *jv, uint32_t desc, uint64_t ret)
         if (first < c->size)
             phys_out(jv, c->gpa[1], src + first, c->size - first);
     }
-    if (!tb || jv->shadow_sp != jv->shadow_top)
+    if (jv->shadow_sp != jv->shadow_top)
         return 0;
     /* Blocks went, and with them the shadow stack: there is no way back. */
-    map = &jv->eng->maps[tb->map];
-    for (unsigned i = 0; i < tb->nr_insns; i++)
-        if (map[i].guest == at) {
-            jv->st.rip = tb->rip + (i + 1 < tb->nr_insns
-                                        ? map[i + 1].guest
-                                        : tb->guest_size);
-            break;
-        }
+    rip_behind(jv, desc, ret);
     return 1;
 }
 

@@ -221,7 +221,8 @@ const void *h_lookup(struct jit_vcpu *jv)
     tb = find(jv, &fault);
     if (!tb)
         return translate(jv); /* a fault is raised there, on the same walk */
-    jc->host = (uint64_t)jv->eng->code_rx + tb->host + tb->entry;
+    /* By the pending test: a cycle of indirect jumps has no other. */
+    jc->host = (uint64_t)jv->eng->code_rx + tb->host;
     jc->tag = (uint64_t)0 - jv->st.rip;
     h_jc_note(jv->set, key_mode(jv->key),
               jv->st.rip >> JC_SHIFT & (JC_ENTRIES - 1));

@@ -9,7 +9,7 @@
  */
 h_fn h_rdmsr, h_wrmsr, h_cpuid, h_syscall, h_sysret, h_iret, h_swapgs, h_hlt,
     h_popf, h_rare, h_ac_changed, h_wrbase, h_string, h_step_done,
-    h_segment, h_mov_seg, h_mov_cr;
+    h_segment, h_mov_seg, h_mov_cr, h_invlpg, h_xsave;
 
 /* h_string's argument */
 #define H_STRING_OP(op)    ((uint64_t)(op))        /* opcode bits 1..3 */
@@ -24,6 +24,11 @@ h_fn h_rdmsr, h_wrmsr, h_cpuid, h_syscall, h_sysret, h_iret, h_swapgs, h_hlt,
 #define H_SEGMENT_REG(r)   ((uint64_t)(r))
 #define H_SEGMENT_WRITE(w) ((uint64_t)(w) << 3)
 #define H_SEGMENT_SIZE(n)  ((uint64_t)(n) << 4)
+
+/* h_xsave's and h_invlpg's argument; the linear address is in jv->tmp */
+#define H_AREA_LENGTH(n) ((uint64_t)(n))
+#define H_AREA_SAVEC     ((uint64_t)1 << 8)
+#define H_AREA_RESTORE   ((uint64_t)1 << 9)
 
 /* rare.c: in C, with the vector state in jv->st.xsave. */
 uint64_t rare_run(void *jv, uint64_t length, uint64_t b, uint64_t c);

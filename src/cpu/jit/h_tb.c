@@ -319,6 +319,14 @@ static uint64_t chunk_mask(uint64_t from, uint64_t to)
            ~(((uint64_t)1 << lo) - 1);
 }
 
+bool h_covered(const struct jit_engine *eng, uint64_t page, uint64_t off,
+               uint64_t len)
+{
+    return atomic_load(&eng->pages[page].chunks) & chunk_mask(off, off + len);
+}
+
+/* [from, to) in whole chunks: what is written next is likely beside it, and
+ * then finds nothing left to drop. */
 static bool invalidate_page(struct jit_engine *eng, struct jit_vcpu *jv,
                             struct jit_page *pg, gpa_t page, uint64_t from,
                             uint64_t to)
@@ -326,6 +334,9 @@ static bool invalidate_page(struct jit_engine *eng, struct jit_vcpu *jv,
     uint64_t chunks = 0, f, t;
     bool any = false;
     uint32_t next;
+
+    from &= ~(uint64_t)63;
+    to = (to + 63) & ~(uint64_t)63;
 
     for (uint32_t i = pg->tbs; i; i = next) {
         struct tb *tb = &eng->tbs[i];

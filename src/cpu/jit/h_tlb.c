@@ -102,6 +102,7 @@ void h_tables_clear(struct jit_set *set)
 
 void h_windows_clear(struct jit_vcpu *jv)
 {
+    jv->code_page.gva = ~(uint64_t)0;
     /* Some address hits any tag: let it be no canonical one, and let what it
      * hits be nobody's memory. */
     for (unsigned m = 0; m < JIT_NR_MODES; m++) {

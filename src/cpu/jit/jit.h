@@ -205,6 +205,11 @@ struct jit_vcpu {
     struct x86_cpu cpu;
     struct jit_set *set;
     struct jit_commit commit;
+    struct {
+        uint64_t gva; /* page | mode of the last store to a page with code */
+        gpa_t gpa;
+        uint8_t *hva;
+    } code_page;
     enum engine_exit exit_reason;
     uint32_t step; /* the debugger asked for one instruction */
     uint64_t use_clock;
@@ -443,6 +448,9 @@ void h_tb_unlink_in(struct jit_engine *eng, struct tb *tb);
 /* Drop the blocks on [gpa, gpa + len) of one RAM page. True if any went. */
 bool h_invalidate(struct jit_engine *eng, struct jit_vcpu *jv, gpa_t gpa,
                   uint64_t len);
+/* Do translations cover any of these bytes of a RAM page? */
+bool h_covered(const struct jit_engine *eng, uint64_t page, uint64_t off,
+               uint64_t len);
 void h_written(void *opaque, gpa_t gpa, uint64_t len);
 /* eng->lock is held: may links rely on gva being mapped to gpa? If it was
  * mapped otherwise before, all links between kernel pages are undone. */

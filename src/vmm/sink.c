@@ -47,7 +47,7 @@ static ssize_t write_some(const struct sink *s, const void *p, size_t n)
 static void lose(struct sink *s, int error)
 {
     if (!s->failed)
-        log_err(s->name, "output is lost: %s", strerror(error));
+        log_err(s->name, "output is lost: %s", strerrordesc_np(error));
     s->failed = true;
     lock_take(&s->lock);
     s->len = 0;

@@ -55,7 +55,7 @@ struct diff_regs {
     uint64_t cs, ss, ds, es;
     uint64_t fs_base, gs_base;
     uint64_t vector, error, cr2; /* after only */
-    uint64_t fs, gs;             /* selectors, 0 before */
+    uint64_t fs, gs;             /* selectors */
     uint64_t unused[3];
     _Alignas(64) uint8_t xsave[DIFF_XSAVE_SIZE];
 };
@@ -83,7 +83,7 @@ enum diff_kind { DIFF_ONE, DIFF_SEQUENCE };
 struct diff_case {
     uint64_t number;
     uint8_t kind; /* enum diff_kind */
-    uint8_t bits; /* 64 or 32 */
+    uint8_t bits; /* 64, 32 or 16 */
     uint16_t code_len;
     uint16_t mnemonic; /* ZydisMnemonic of the (first) instruction */
     uint16_t nr_patches, patch_bytes, nr_marks;

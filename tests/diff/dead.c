@@ -71,8 +71,11 @@ uint64_t dead_flags(const struct diff_case *c, uint64_t rip)
     if (c->bits == 64)
         (void)ZydisDecoderInit(&w.dec, ZYDIS_MACHINE_MODE_LONG_64,
                                ZYDIS_STACK_WIDTH_64);
-    else
-        (void)ZydisDecoderInit(&w.dec, ZYDIS_MACHINE_MODE_LEGACY_32,
+    else if (c->bits == 32)
+        (void)ZydisDecoderInit(&w.dec, ZYDIS_MACHINE_MODE_LONG_COMPAT_32,
                                ZYDIS_STACK_WIDTH_32);
+    else
+        (void)ZydisDecoderInit(&w.dec, ZYDIS_MACHINE_MODE_LONG_COMPAT_16,
+                               ZYDIS_STACK_WIDTH_16);
     return ARITH & ~live_from(&w, rip - c->in.rip, ARITH);
 }

@@ -92,7 +92,7 @@ static void put_vex(struct bytes *b, struct rng *r, const struct encoding *e)
     unsigned inv = ~e->rex & 7;
     unsigned low;
 
-    if (e->bits == 32) {
+    if (e->bits != 64) {
         inv |= 7;
         v |= 8;
     }
@@ -171,7 +171,7 @@ static void put_modrm(struct bytes *b, struct rng *r, const struct encoding *e)
     put(b, mod << 6 | reg << 3 | rm);
     if (mod == 3)
         return;
-    if (e->bits == 32 && e->addr_size) {
+    if (e->bits != 64 && e->addr_size == (e->bits == 32)) {
         put_disp16(b, r, mod, rm);
         return;
     }
@@ -189,7 +189,7 @@ static void put_immediates(struct bytes *b, struct rng *r,
                            const struct encoding *e)
 {
     const struct form *f = e->f;
-    unsigned z = e->size16 && !(e->rex & 8) ? 2 : 4;
+    unsigned z = (e->size16 != (e->bits == 16)) && !(e->rex & 8) ? 2 : 4;
 
     for (unsigned i = 0; i < 2; i++) {
         switch (f->imm[i]) {
@@ -199,7 +199,8 @@ static void put_immediates(struct bytes *b, struct rng *r,
         case FORM_IV: put_le(b, immediate(r), e->rex & 8 ? 8 : z); break;
         case FORM_MOFF:
             put_le(b, rng_u64(r),
-                   (e->bits == 64 ? 8u : 4u) >> (e->addr_size ? 1 : 0));
+                   e->bits == 16 ? (e->addr_size ? 4u : 2u)
+                                 : e->bits / 8u >> (e->addr_size ? 1 : 0));
             break;
         default: break;
         }
@@ -207,7 +208,8 @@ static void put_immediates(struct bytes *b, struct rng *r,
     if (f->flags & FORM_JB)
         put(b, rng_below(r, 96) - 24u);
     if (f->flags & FORM_JZ)
-        put_le(b, rng_percent(r, 92) ? rng_below(r, 160) - 40u : rng_u64(r), 4);
+        put_le(b, rng_percent(r, 92) ? rng_below(r, 160) - 40u : rng_u64(r),
+               e->bits == 16 ? 2 : 4);
 }
 
 unsigned form_encode(const struct form *f, struct rng *r, unsigned bits,
@@ -216,7 +218,7 @@ unsigned form_encode(const struct form *f, struct rng *r, unsigned bits,
     struct bytes b = {out, 0};
     struct encoding e = {.f = f, .bits = bits};
 
-    e.addr_size = rng_percent(r, bits == 64 ? 5 : 2);
+    e.addr_size = rng_percent(r, bits == 64 ? 5 : bits == 32 ? 2 : 25);
     if (f->flags & (FORM_OSZ | FORM_O16))
         e.size16 = rng_percent(r, 25);
     else if (!f->vex && f->prefix == FORM_NO_PREFIX &&

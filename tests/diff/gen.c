@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "guest.h"
+#include "segment.h"
 #include "shared.h"
 #include "state.h"
 
@@ -20,6 +22,8 @@ void gen_init(struct gen *g, uint64_t seed)
                            ZYDIS_STACK_WIDTH_64);
     (void)ZydisDecoderInit(&g->dec32, ZYDIS_MACHINE_MODE_LONG_COMPAT_32,
                            ZYDIS_STACK_WIDTH_32);
+    (void)ZydisDecoderInit(&g->dec16, ZYDIS_MACHINE_MODE_LONG_COMPAT_16,
+                           ZYDIS_STACK_WIDTH_16);
 }
 
 void gen_fini(struct gen *g)
@@ -87,7 +91,9 @@ bool gen_insn(const struct gen *g, struct setup *s, unsigned without,
     memset(in, 0, sizeof(*in));
     in->form = form_pick(&g->forms, s->r, c->bits, without);
     len = form_encode(in->form, s->r, c->bits, bytes);
-    status = ZydisDecoderDecodeFull(c->bits == 64 ? &g->dec64 : &g->dec32,
+    status = ZydisDecoderDecodeFull(c->bits == 64   ? &g->dec64
+                                    : c->bits == 32 ? &g->dec32
+                                                    : &g->dec16,
                                     bytes, sizeof(bytes), &in->d, in->op);
     in->valid = ZYAN_SUCCESS(status);
     if (in->valid) {
@@ -121,6 +127,47 @@ static void one_make(const struct gen *g, struct setup *s)
     special_setup(s, &in, 0);
 }
 
+/* Most cases are 64-bit code; some have segments that are not flat. */
+static void pick_mode(const struct gen *g, struct rng *r, struct diff_case *c)
+{
+    unsigned dice = rng_below(r, 100);
+
+    c->bits = dice < 82 ? 64 : dice < 95 ? 32 : 16;
+    if (g->bits)
+        c->bits = (uint8_t)g->bits;
+    c->kind = c->bits != 16 && rng_percent(r, g->sequence_percent)
+                  ? DIFF_SEQUENCE
+                  : DIFF_ONE;
+}
+
+static uint64_t data_selector(struct rng *r, bool stack)
+{
+    unsigned nr = NR_SEGMENTS - SEGMENT_DATA - (stack ? 1 : 0);
+
+    if (rng_percent(r, 25))
+        return DIFF_DS;
+    return segment_selector(SEGMENT_DATA + rng_below(r, nr));
+}
+
+static void set_segments(struct setup *s)
+{
+    struct diff_regs *in = &s->c->in;
+    unsigned code = (s->addr - DIFF_CODE) / SEGMENT_CODE_STEP;
+
+    if (s->c->bits == 16) {
+        in->cs = segment_selector(code);
+        s->cs_base = segment_base_of(in->cs);
+    }
+    if (s->c->bits == 64 || s->c->kind == DIFF_SEQUENCE ||
+        (s->c->bits == 32 && rng_percent(s->r, 60)))
+        return;
+    in->ss = data_selector(s->r, true);
+    in->ds = data_selector(s->r, false);
+    in->es = data_selector(s->r, false);
+    in->fs = data_selector(s->r, false);
+    in->fs_base = segment_base_of(in->fs);
+}
+
 void gen_case(const struct gen *g, uint64_t number, struct diff_case *c)
 {
     struct rng r;
@@ -128,10 +175,7 @@ void gen_case(const struct gen *g, uint64_t number, struct diff_case *c)
 
     rng_init(&r, g->seed, number);
     c->number = number;
-    c->bits = rng_percent(&r, 85) ? 64 : 32;
-    if (g->bits)
-        c->bits = (uint8_t)g->bits;
-    c->kind = rng_percent(&r, g->sequence_percent) ? DIFF_SEQUENCE : DIFF_ONE;
+    pick_mode(g, &r, c);
     c->code_len = 0;
     c->nr_patches = 0;
     c->patch_bytes = 0;
@@ -139,9 +183,14 @@ void gen_case(const struct gen *g, uint64_t number, struct diff_case *c)
     memset(c->code, 0xcc, sizeof(c->code));
     state_random(&r, &c->in, c->bits);
     s.addr = diff_code_addr((unsigned)(number % DIFF_BATCH));
-    c->in.rip = s.addr;
+    set_segments(&s);
+    c->in.rip = s.addr - s.cs_base;
     if (c->kind == DIFF_SEQUENCE)
         sequence_make(g, &s);
     else
         one_make(g, &s);
+    /* The guest's IRETQ loads SP only: the rest stays as its kernel has it. */
+    if (operand_stack_is_16(&s))
+        c->in.gpr[4] = (c->in.gpr[4] & 0xffff) |
+                       ((GUEST_KERNEL + GUEST_STACK - 1) & 0xffff0000);
 }

@@ -7,7 +7,7 @@
 struct gen {
     uint64_t seed;
     struct form_table forms;
-    ZydisDecoder dec64, dec32;
+    ZydisDecoder dec64, dec32, dec16;
     unsigned bits;             /* 0, or only cases of this mode */
     unsigned sequence_percent; /* how many are sequences */
 };

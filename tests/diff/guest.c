@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "segment.h"
 #include "shared.h"
 #include "state.h"
 
@@ -74,7 +75,19 @@ static int build_gdt(struct gmem *gm)
     gdt[8] = 0x67 | (tss & 0xffffff) << 16 | (uint64_t)0x8b << 40 |
              (tss >> 24 & 0xff) << 56;
     gdt[9] = tss >> 32;
+    gdt[10] = (8 * NR_SEGMENTS - 1) | (uint64_t)GUEST_LDT << 16 |
+              (uint64_t)0x82 << 40 | (uint64_t)0x80 << 56;
+    gdt[11] = 0xffffffff;
     return gmem_load(gm, GUEST_GDT, gdt, sizeof(gdt));
+}
+
+static int build_ldt(struct gmem *gm)
+{
+    uint64_t ldt[NR_SEGMENTS];
+
+    for (unsigned i = 0; i < NR_SEGMENTS; i++)
+        ldt[i] = segment_descriptor(i);
+    return gmem_load(gm, GUEST_LDT, ldt, sizeof(ldt));
 }
 
 /* No I/O map: its offset is the limit. RSP0 is all that is used. */
@@ -132,7 +145,8 @@ static void build_state(struct x86_state *st)
         st->seg[i] = segment(0x18, 0xc093);
     st->seg[X86_ES] = st->seg[X86_DS];
     st->tr = (struct x86_seg){GUEST_KERNEL + GUEST_TSS, 0x67, 0x40, 0x008b};
-    st->ldtr = (struct x86_seg){0};
+    st->ldtr = (struct x86_seg){GUEST_KERNEL + GUEST_LDT, 8 * NR_SEGMENTS - 1,
+                                0x50, 0x0082};
     st->gdtr = (struct x86_dtable){GUEST_KERNEL + GUEST_GDT, 127};
     st->idtr = (struct x86_dtable){GUEST_KERNEL + GUEST_IDT, 4095};
     st->cpl = 0;
@@ -153,6 +167,8 @@ int guest_build(struct gmem *gm, struct x86_state *st)
                    (size_t)(guest_blob_end - guest_blob));
     if (!rc)
         rc = build_gdt(gm);
+    if (!rc)
+        rc = build_ldt(gm);
     if (!rc)
         rc = build_tss(gm);
     if (!rc)

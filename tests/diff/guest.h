@@ -16,6 +16,7 @@ enum {
     GUEST_GDT = 0x20000,
     GUEST_TSS = 0x21000,
     GUEST_IDT = 0x22000,
+    GUEST_LDT = 0x28000,
     GUEST_STACK = 0x24000, /* grows down */
     GUEST_STATE = 0x24000, /* struct diff_regs; kernel.S knows it */
     GUEST_BLOB = 0x26000,

@@ -19,8 +19,9 @@ struct insn {
 struct setup {
     struct rng *r;
     struct diff_case *c;
-    uint32_t addr;   /* of c->code */
-    uint32_t pinned; /* general registers whose value is in use */
+    uint32_t addr;    /* of c->code, linear */
+    uint32_t cs_base; /* less this it is what IP holds */
+    uint32_t pinned;  /* general registers whose value is in use */
 };
 
 static inline bool setup_is_pinned(const struct setup *s, unsigned gpr)
@@ -62,6 +63,11 @@ void operand_place(struct setup *s, const struct insn *in, unsigned off);
 
 /* What individual instructions need beside placed operands. off: in c->code */
 void special_setup(struct setup *s, const struct insn *in, unsigned off);
+/* Whether the stack pointer is SP: outside 64-bit mode, by the B flag of the
+ * stack segment (SDM vol. 3, 3.4.5). */
+bool operand_stack_is_16(const struct setup *s);
+/* Where the stack pointer points, linear. */
+uint64_t operand_stack(const struct setup *s);
 /* A place to jump to: within the slot, or where it faults. */
 uint64_t special_jump_target(struct setup *s);
 

@@ -83,8 +83,9 @@ guest_blob_start:
     movl %eax, %ds
     movl ST + 168, %eax
     movl %eax, %es
-    xorl %eax, %eax
+    movl ST + 216, %eax
     movl %eax, %fs
+    movl ST + 224, %eax
     movl %eax, %gs
     movq ST + 176, %rax
     wrfsbase %rax

@@ -41,7 +41,7 @@ static void usage(FILE *f)
     (void)fprintf(
         f, "usage: cpudiff [--seed N] [--first N] [--count N | --forever]\n"
            "               [--case N] [--only MNEMONIC]\n"
-           "               [--bits 32|64] [--sequences PERCENT]\n"
+           "               [--bits 16|32|64] [--sequences PERCENT]\n"
            "               [--engine jit|native] [--max-reports N]\n"
            "               [--chaos] [--verbose]\n"
            "Runs generated cases on the real CPU and in husk's engine and\n"

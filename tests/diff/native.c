@@ -1,3 +1,4 @@
+#include <asm/ldt.h>
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
@@ -12,6 +13,7 @@
 #include <unistd.h>
 
 #include "image.h"
+#include "segment.h"
 #include "shared.h"
 #include "state.h"
 
@@ -127,7 +129,7 @@ static void load_case(struct native *n, const struct diff_case *c,
         g[greg_of[i]] = (greg_t)c->in.gpr[i];
     g[REG_RIP] = (greg_t)c->in.rip;
     g[REG_EFL] = (greg_t)c->in.rflags;
-    g[REG_CSGSFS] = (greg_t)(c->in.cs | (uint64_t)DIFF_DS << 48);
+    g[REG_CSGSFS] = (greg_t)(c->in.cs | c->in.ss << 48);
     load_fx(uc->uc_mcontext.fpregs, c->in.xsave);
     image_prepare(&n->image, c);
 }
@@ -146,13 +148,13 @@ static void enter_batch(struct native *n, const ucontext_t *uc)
     save_fx(n->home_fx, uc->uc_mcontext.fpregs);
 }
 
-static void load_segments(void)
+static void load_segments(uint64_t ds, uint64_t es, uint64_t fs, uint64_t gs)
 {
-    __asm__ volatile("movl %0, %%ds\n\t"
-                     "movl %0, %%es\n\t"
-                     "movl %1, %%fs\n\t"
-                     "movl %1, %%gs" ::"r"(DIFF_DS),
-                     "r"(0));
+    __asm__ volatile("movl %k0, %%ds\n\t"
+                     "movl %k1, %%es\n\t"
+                     "movl %k2, %%fs\n\t"
+                     "movl %k3, %%gs" ::"r"(ds),
+                     "r"(es), "r"(fs), "r"(gs));
 }
 
 static void set_bases(uint64_t fs, uint64_t gs)
@@ -177,8 +179,14 @@ struct bases {
     uint64_t fs, gs, ds, es, fs_sel, gs_sel;
 };
 
-/* Returns whether another case follows, whose bases are then in *b. */
-static bool next_case(struct native *n, int signo, ucontext_t *uc,
+static struct bases bases_of(const struct diff_regs *in)
+{
+    return (struct bases){in->fs_base, in->gs_base, in->ds,
+                          in->es,      in->fs,      in->gs};
+}
+
+/* *b: what the last case left; then what to load. */
+static void next_case(struct native *n, int signo, ucontext_t *uc,
                       struct bases *b)
 {
     uint32_t i = atomic_load(&n->area->running);
@@ -202,13 +210,11 @@ static bool next_case(struct native *n, int signo, ucontext_t *uc,
     atomic_store(&n->area->running, i);
     if (i == DIFF_BATCH) {
         go_home(n, uc);
-        b->fs = n->fs_base;
-        return false;
+        *b = (struct bases){.fs = n->fs_base, .ds = DIFF_DS, .es = DIFF_DS};
+        return;
     }
     load_case(n, &n->sh->c[i], uc);
-    b->fs = n->sh->c[i].in.fs_base;
-    b->gs = n->sh->c[i].in.gs_base;
-    return true;
+    *b = bases_of(&n->sh->c[i].in);
 }
 
 static void on_signal(int signo, siginfo_t *info, void *context)
@@ -221,9 +227,10 @@ static void on_signal(int signo, siginfo_t *info, void *context)
     clear_flags();
     if (signo == SIGVTALRM && !tick_is_late(n))
         return;
-    load_segments();
+    load_segments(DIFF_DS, DIFF_DS, 0, 0);
     set_bases(n->fs_base, 0);
-    (void)next_case(n, signo, context, &b);
+    next_case(n, signo, context, &b);
+    load_segments(b.ds, b.es, b.fs_sel, b.gs_sel);
     set_bases(b.fs, b.gs);
 }
 
@@ -268,6 +275,26 @@ static uint8_t *map_pages(struct native *n)
     return alias + DIFF_IMAGE_SIZE;
 }
 
+static void make_ldt(void)
+{
+    for (unsigned i = 0; i < NR_SEGMENTS; i++) {
+        struct segment s = segment_get(i);
+        struct user_desc d = {.entry_number = i,
+                              .base_addr = s.base,
+                              .limit = s.limit,
+                              .seg_32bit = s.big,
+                              .contents = s.code          ? 2
+                                          : s.expand_down ? 1
+                                                          : 0,
+                              .read_exec_only = s.read_only,
+                              .limit_in_pages = s.by_pages,
+                              .useable = 0};
+
+        if (syscall(SYS_modify_ldt, 0x11, &d, sizeof(d)) != 0)
+            fail("make a local descriptor table");
+    }
+}
+
 static void install_handlers(void)
 {
     static const int signals[] = {SIGSEGV, SIGBUS,  SIGILL,
@@ -309,7 +336,8 @@ _Noreturn void native_main(struct shared *sh, enum side side,
     self->fs_base = get_fs_base();
     code = map_pages(self);
     install_handlers();
-    load_segments();
+    make_ldt();
+    load_segments(DIFF_DS, DIFF_DS, 0, 0);
     set_bases(self->fs_base, 0);
     while (read(fds->go, &byte, 1) == 1 || errno == EINTR) {
         if (errno == EINTR) {

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "image.h"
+#include "segment.h"
 #include "state.h"
 
 /*
@@ -100,11 +101,39 @@ static uint64_t width_mask(unsigned bits)
     return bits == 64 ? UINT64_MAX : bits == 32 ? 0xffffffff : 0xffff;
 }
 
+static uint64_t selector_of(const struct setup *s, ZydisRegister reg)
+{
+    const struct diff_regs *in = &s->c->in;
+
+    switch (reg) {
+    case ZYDIS_REGISTER_ES: return in->es;
+    case ZYDIS_REGISTER_CS: return in->cs;
+    case ZYDIS_REGISTER_SS: return in->ss;
+    case ZYDIS_REGISTER_FS: return in->fs;
+    case ZYDIS_REGISTER_GS: return in->gs;
+    default: return in->ds;
+    }
+}
+
+bool operand_stack_is_16(const struct setup *s)
+{
+    uint64_t ss = s->c->in.ss;
+
+    return s->c->bits != 64 && ss & 4 && !segment_get((unsigned)ss >> 3).big;
+}
+
+uint64_t operand_stack(const struct setup *s)
+{
+    return segment_base_of(s->c->in.ss) + (operand_stack_is_16(s)
+                                               ? s->c->in.gpr[4] & 0xffff
+                                               : s->c->in.gpr[4]);
+}
+
 static uint64_t segment_base(const struct setup *s,
                              const ZydisDecodedOperand *op)
 {
     if (s->c->bits != 64)
-        return 0;
+        return segment_base_of(selector_of(s, op->mem.segment));
     if (op->mem.segment == ZYDIS_REGISTER_FS)
         return s->c->in.fs_base;
     return op->mem.segment == ZYDIS_REGISTER_GS ? s->c->in.gs_base : 0;
@@ -153,7 +182,8 @@ uint64_t operand_address(const struct setup *s, const struct insn *in,
         ea += gpr_of(s, op->mem.base);
         ea += gpr_of(s, op->mem.index) * op->mem.scale;
     }
-    return (ea & mask) + segment_base(s, op);
+    ea = (ea & mask) + segment_base(s, op);
+    return s->c->bits == 64 ? ea : (uint32_t)ea;
 }
 
 /* Small signed elements in the index vector of a gather. */

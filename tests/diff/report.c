@@ -20,8 +20,9 @@ static const char *const gpr_name[16] = {
 
 void report_code(const struct diff_case *c)
 {
-    ZydisMachineMode mode = c->bits == 64 ? ZYDIS_MACHINE_MODE_LONG_64
-                                          : ZYDIS_MACHINE_MODE_LONG_COMPAT_32;
+    ZydisMachineMode mode = c->bits == 64   ? ZYDIS_MACHINE_MODE_LONG_64
+                            : c->bits == 32 ? ZYDIS_MACHINE_MODE_LONG_COMPAT_32
+                                            : ZYDIS_MACHINE_MODE_LONG_COMPAT_16;
     ZydisDisassembledInstruction dis;
     unsigned off = 0;
 
@@ -59,6 +60,9 @@ void report_input(const struct diff_case *c)
     for (unsigned i = 0; i < 16; i++)
         (void)printf("    %-4s %016" PRIx64 "%s", gpr_name[i], c->in.gpr[i],
                      i % 3 == 2 ? "\n" : "");
+    (void)printf("\n    cs %" PRIx64 " ss %" PRIx64 " ds %" PRIx64
+                 " es %" PRIx64 " fs %" PRIx64 " gs %" PRIx64,
+                 c->in.cs, c->in.ss, c->in.ds, c->in.es, c->in.fs, c->in.gs);
     (void)printf("\n    flags %" PRIx64 " fs base %" PRIx64 " gs base %" PRIx64
                  "\n",
                  c->in.rflags, c->in.fs_base, c->in.gs_base);

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "image.h"
+#include "segment.h"
 #include "state.h"
 
 /*
@@ -15,7 +16,7 @@ uint64_t special_jump_target(struct setup *s)
     unsigned dice = rng_below(s->r, 100);
 
     if (dice < 92)
-        return s->addr + rng_below(s->r, DIFF_CODE_MAX);
+        return s->addr - s->cs_base + rng_below(s->r, DIFF_CODE_MAX);
     if (dice < 94)
         return DIFF_DATA + 0x1000 + rng_below(s->r, 0x1000); /* no execute */
     if (dice < 96)
@@ -39,7 +40,7 @@ static uint64_t code_selector(const struct setup *s)
     unsigned dice = rng_below(s->r, 100);
 
     if (dice < 80)
-        return s->c->bits == 64 ? DIFF_CS64 : DIFF_CS32;
+        return s->c->in.cs;
     if (dice < 90)
         return s->c->bits == 64 ? DIFF_CS32 : DIFF_CS64;
     return selector(s->r, 0x10);
@@ -71,25 +72,20 @@ static void patch_words(struct setup *s, uint64_t addr, const uint64_t *val,
     operand_patch(s, addr, data, nr * size);
 }
 
-static uint64_t rsp_of(const struct setup *s)
-{
-    return s->c->in.gpr[4];
-}
-
 static void setup_iret(struct setup *s, const struct insn *in)
 {
     uint64_t frame[5] = {special_jump_target(s), code_selector(s),
                          popped_flags(s->r), operand_target(s, 8, true),
                          selector(s->r, DIFF_DS)};
 
-    patch_words(s, rsp_of(s), frame, 5, stack_bytes(in));
+    patch_words(s, operand_stack(s), frame, 5, stack_bytes(in));
 }
 
 static void setup_far_return(struct setup *s, const struct insn *in)
 {
     uint64_t frame[2] = {special_jump_target(s), code_selector(s)};
 
-    patch_words(s, rsp_of(s), frame, 2, stack_bytes(in));
+    patch_words(s, operand_stack(s), frame, 2, stack_bytes(in));
 }
 
 static const ZydisDecodedOperand *memory_operand(const struct insn *in)
@@ -220,7 +216,8 @@ static void setup_enter(struct setup *s, unsigned off, const struct insn *in)
     }
     if (rng_percent(s->r, 70))
         s->c->code[off + in->d.raw.imm[1].offset] &= 3;
-    (void)setup_set(s, 5, operand_target(s, 16, true) + 512);
+    (void)setup_set(
+        s, 5, operand_target(s, 16, true) + 512 - segment_base_of(s->c->in.ss));
 }
 
 static void setup_xsave_mask(struct setup *s)
@@ -309,7 +306,7 @@ static void setup_selector(struct setup *s, const struct insn *in, unsigned off)
     unsigned last = in->d.operand_count_visible - 1u;
 
     if (in->d.mnemonic == ZYDIS_MNEMONIC_POP)
-        patch_words(s, rsp_of(s), &sel, 1, 8);
+        patch_words(s, operand_stack(s), &sel, 1, 8);
     else if (op)
         operand_patch(s,
                       memory_address(s, in, off) +
@@ -359,14 +356,14 @@ static void setup_return(struct setup *s, const struct insn *in)
     if (in->d.meta.branch_type == ZYDIS_BRANCH_TYPE_FAR)
         setup_far_return(s, in);
     else
-        patch_words(s, rsp_of(s), &target, 1, s->c->bits == 64 ? 8 : 4);
+        patch_words(s, operand_stack(s), &target, 1, s->c->bits / 8u);
 }
 
 static void setup_popf(struct setup *s)
 {
     uint64_t flags = popped_flags(s->r);
 
-    patch_words(s, rsp_of(s), &flags, 1, 8);
+    patch_words(s, operand_stack(s), &flags, 1, 8);
 }
 
 static bool setup_fpu(struct setup *s, const struct insn *in, unsigned off)

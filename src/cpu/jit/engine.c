@@ -387,6 +387,8 @@ static enum engine_exit run(struct vcpu *v)
         jv->st.mp_state = X86_MP_RUNNING;
         jv->irq_wait = 1;
     }
+    if (atomic_load(&jv->eng->flush_wanted))
+        flush_code(jv);
     atomic_fetch_or(&jv->pending, 1); /* look at v->events once */
     jv->link = 0;
     for (;;) {
@@ -454,14 +456,14 @@ static void set_breakpoints(void *engine, const gva_t *gva, unsigned nr)
 
     if (nr > 64)
         nr = 64;
+    if (nr == atomic_load(&eng->nr_breakpoints) &&
+        memcmp(eng->breakpoints, gva, nr * sizeof(*gva)) == 0)
+        return;
     for (unsigned i = 0; i < nr; i++)
         eng->breakpoints[i] = gva[i];
     atomic_store(&eng->nr_breakpoints, nr);
-    for (unsigned i = 0; i < eng->nr_vcpus; i++)
-        if (eng->vcpu[i]) {
-            h_flags_out(eng->vcpu[i]);
-            h_mode_changed(eng->vcpu[i]);
-        }
+    /* They are part of the translations. */
+    atomic_store(&eng->flush_wanted, true);
 }
 
 static void set_step(struct vcpu *v, bool on)

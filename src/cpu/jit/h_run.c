@@ -69,6 +69,7 @@ int h_fault(struct jit_vcpu *jv)
 {
     struct x86_event ev;
 
+    jv->break_hits = 0; /* what faults has met nothing */
     jv->stat[JIT_STAT_FAULT]++;
     ev.vector = jv->cpu.fault.vector;
     ev.type = jv->cpu.fault.type;
@@ -201,6 +202,18 @@ static const void *translate(struct jit_vcpu *jv)
     return NULL;
 }
 
+/* The block behind MOV SS: past its pending test. */
+static const void *shadowed(struct jit_vcpu *jv)
+{
+    int fault;
+    const struct tb *tb = find(jv, &fault);
+
+    if (!tb)
+        return translate(jv);
+    jv->st.int_shadow = 0;
+    return (const void *)((uint64_t)jv->eng->code_rx + tb->host + tb->entry);
+}
+
 const void *h_lookup(struct jit_vcpu *jv)
 {
     struct jit_jc_entry *jc;
@@ -211,8 +224,10 @@ const void *h_lookup(struct jit_vcpu *jv)
     jv->xkey = 0;
     jv->stat[JIT_STAT_LOOKUP]++;
     if (jv->st.int_shadow)
-        jv->st.int_shadow = 0;
-    else if (atomic_load(&jv->pending) && serve(jv) == H_EXIT)
+        return shadowed(jv);
+    if (jv->break_hits && h_break_trap(jv) == H_EXIT)
+        return NULL;
+    if (atomic_load(&jv->pending) && serve(jv) == H_EXIT)
         return NULL;
     jc = jc_slot(jv, jv->st.rip);
     if (jc->tag == (uint64_t)0 - jv->st.rip)

@@ -411,7 +411,7 @@ static int leave_at(struct jit_vcpu *jv, uint64_t rip)
 int h_string(struct jit_vcpu *jv, uint64_t arg)
 {
     uint64_t next = jv->st.rip + (arg >> 16 & 15), left, n;
-    bool step = jv->key & KEY_STEP; /* each repetition is a step */
+    bool step = jv->key & (KEY_STEP | KEY_BREAK); /* by repetition */
     struct string s;
 
     decode(&s, jv, arg);

@@ -176,7 +176,8 @@ int h_step_done(struct jit_vcpu *jv, uint64_t arg)
         h_mode_changed(jv);
         return H_EXIT;
     }
-    jv->st.dr6 |= 1u << 14; /* BS */
+    jv->st.dr6 |= 1u << 14 | jv->break_hits; /* BS */
+    jv->break_hits = 0;
     ev.vector = X86_DB;
     ev.type = X86_EVENT_EXCEPTION;
     ev.has_error = 0;
@@ -247,6 +248,8 @@ int h_iret(struct jit_vcpu *jv, uint64_t arg)
 
     h_flags_out(jv);
     rc = x86_iret(&jv->cpu, (unsigned)(arg >> 11));
+    if (!(jv->st.dr7 & 0xff)) /* RF means breakpoints only */
+        jv->st.rflags &= ~(uint64_t)X86_FLAGS_RF;
     if (rc == X86_OK && !jv->st.nmi_blocked &&
         atomic_load(&jv->v->events) & VCPU_EVENT_NMI)
         atomic_fetch_or(&jv->pending, 0x100);
@@ -338,6 +341,7 @@ int h_segment(struct jit_vcpu *jv, uint64_t arg)
 
 int h_rare(struct jit_vcpu *jv, uint64_t arg)
 {
+    uint32_t flag_if = jv->flag_if;
     bool step = stepping(jv);
     int rc;
 
@@ -351,5 +355,8 @@ int h_rare(struct jit_vcpu *jv, uint64_t arg)
     }
     h_flags_in(jv);
     look_at_if(jv);
+    /* No trap behind MOV SS (SDM vol. 3, 6.8.3); STI has changed IF. */
+    if (jv->st.int_shadow && jv->flag_if == flag_if && !jv->step)
+        return H_DISPATCH;
     return step ? h_step_done(jv, 0) : H_DISPATCH;
 }

@@ -620,7 +620,7 @@ void h_mode_changed(struct jit_vcpu *jv)
         key |= KEY_TSD;
     if ((st->rflags & X86_FLAGS_TF) || jv->step)
         key |= KEY_STEP;
-    if ((st->dr7 & 0xff) || jv->eng->nr_breakpoints)
+    if (st->dr7 & 0xff)
         key |= KEY_BREAK;
     jv->key = key;
     jv->ret_glue = jv->glue[GLUE_JMP + mode];

@@ -32,7 +32,7 @@ enum jit_key {
     KEY_TS = 1 << 9,       /* SSE and AVX: #NM */
     KEY_NO_AVX = 1 << 10,
     KEY_STEP = 1 << 11,    /* one instruction, then #DB or the debugger */
-    KEY_BREAK = 1 << 12,   /* instruction breakpoints are armed */
+    KEY_BREAK = 1 << 12,   /* DR7 arms breakpoints: single instructions */
     KEY_SS16 = 1 << 13,    /* 16-bit stack pointer */
     KEY_SEGMENTS = 1 << 14, /* ES, CS, SS or DS is not flat */
     KEY_FSGSBASE = 1 << 15,
@@ -212,6 +212,7 @@ struct jit_vcpu {
     } code_page;
     enum engine_exit exit_reason;
     uint32_t step; /* the debugger asked for one instruction */
+    uint32_t break_hits; /* DR6 bits of data breakpoints that were met */
     uint64_t use_clock;
     uint32_t xkey; /* bits that the wanted translation has beyond key */
     bool shadow_stale; /* frames of user code are another address space's */
@@ -470,6 +471,14 @@ int h_fault(struct jit_vcpu *jv); /* deliver jv->cpu.fault */
 int h_raise(struct jit_vcpu *jv, unsigned vector, bool has_error,
             uint32_t error);
 bool h_canonical(const struct jit_vcpu *jv, gva_t gva);
+
+/* h_break.c: deliver break_hits as a trap */
+int h_break_trap(struct jit_vcpu *jv);
+/* DR6 bits of the data breakpoints that an access meets. */
+uint32_t h_break_data(const struct x86_state *st, gva_t gva, uint64_t len,
+                      bool write);
+/* breakpoint.c: DR6 bits of those that the instruction at RIP will meet. */
+uint64_t breakpoint_data(void *jv, uint64_t b, uint64_t c, uint64_t d);
 
 /* tb.c */
 int jit_translate(struct jit_vcpu *jv);

@@ -129,6 +129,11 @@ int rare_address(struct rare *r, const ZydisDecodedOperand *op, unsigned len,
     return rare_linear(r, rare_segment(op), effective(r, op), len, write, gva);
 }
 
+gva_t rare_gva(const struct rare *r, const ZydisDecodedOperand *op)
+{
+    return x86_linear(r->st, rare_segment(op), effective(r, op));
+}
+
 int rare_element(struct rare *r, const ZydisDecodedOperand *op, unsigned at,
                  unsigned len, bool write, gva_t *gva)
 {
@@ -327,16 +332,22 @@ static bool fpu_off(const struct rare *r)
     return r->st->cr0 & X86_CR0_TS;
 }
 
-static int run(struct rare *r, struct insn *in)
+int rare_decode(struct rare *r, struct insn *in)
 {
     uint8_t buf[16] = {0};
     size_t n = fetch(r, buf);
 
     (void)insn_decode(in, buf, n, r->jv->key, r->jv->eng->model, r->st->rip);
-    if (in->class == IC_UD || in->d.length == 0) {
-        log_unknown(r, buf, n);
+    if (in->class != IC_UD && in->d.length != 0)
+        return 0;
+    log_unknown(r, buf, n);
+    return -1;
+}
+
+static int run(struct rare *r, struct insn *in)
+{
+    if (rare_decode(r, in) < 0)
         return rare_ud(r);
-    }
     r->next = r->st->rip + in->d.length;
     if (!is_64(r))
         r->next &= UINT32_MAX;

@@ -25,6 +25,10 @@ enum { RARE_UNKNOWN = 1, RARE_EXIT = 2 };
 /* Linear address of a memory operand; faults on the segment's limit. */
 int rare_address(struct rare *r, const ZydisDecodedOperand *op, unsigned len,
                  bool write, gva_t *gva);
+/* Linear address of a memory operand, unchecked. */
+gva_t rare_gva(const struct rare *r, const ZydisDecodedOperand *op);
+/* Decode the instruction at RIP; -1 if it is undefined. */
+int rare_decode(struct rare *r, struct insn *in);
 /* The same of len bytes at an offset in the operand. */
 int rare_element(struct rare *r, const ZydisDecodedOperand *op, unsigned at,
                  unsigned len, bool write, gva_t *gva);

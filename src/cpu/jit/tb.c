@@ -130,8 +130,7 @@ static unsigned decode_run(struct gen *g, const struct source *s, unsigned max,
                 return 0;
             }
         }
-        if (n > 0 && g->key & KEY_BREAK &&
-            is_breakpoint(g->eng, g->cs_base + rip))
+        if (n > 0 && is_breakpoint(g->eng, g->cs_base + rip))
             break;
         n++;
         off += in->d.length ? in->d.length : 1;
@@ -246,6 +245,16 @@ static void emit_end(struct gen *g)
     }
 }
 
+/* What a block does first where a breakpoint is or may be. */
+static void emit_breakpoint(struct gen *g)
+{
+    gen_map(g, g->rip);
+    if (is_breakpoint(g->eng, g->cs_base + g->rip))
+        gen_helper(g, h_stop, 0, g->rip);
+    if (g->key & KEY_BREAK)
+        gen_helper(g, h_break, 0, g->rip);
+}
+
 static bool emit_block(struct gen *g, struct tb *tb)
 {
     gen_plan_hoist(g);
@@ -253,6 +262,7 @@ static bool emit_block(struct gen *g, struct tb *tb)
     g->in = &g->insns[0];
     gen_entry(g, g->insns[0].flags_live);
     tb->entry = (uint16_t)(g->e.p - g->start);
+    emit_breakpoint(g);
     for (unsigned i = 0; i < g->nr_insns; i++) {
         g->in = &g->insns[i];
         gen_map(g, g->in->rip);

@@ -1,0 +1,46 @@
+#include "cpu/jit/rare.h"
+
+/*
+ * Data breakpoints: which of them an instruction is going to meet. It is
+ * decoded again each time; the stack that interrupts and far transfers use,
+ * gathers and masked moves do not count.
+ */
+
+static bool is_stack_pointer(ZydisRegister reg)
+{
+    return reg == ZYDIS_REGISTER_RSP || reg == ZYDIS_REGISTER_ESP ||
+           reg == ZYDIS_REGISTER_SP;
+}
+
+static uint32_t operand_hits(struct rare *r, const ZydisDecodedOperand *op)
+{
+    bool write = op->actions & ZYDIS_OPERAND_ACTION_MASK_WRITE;
+    uint64_t len = op->size / 8u;
+    gva_t gva;
+
+    if (op->type != ZYDIS_OPERAND_TYPE_MEMORY ||
+        op->mem.type != ZYDIS_MEMOP_TYPE_MEM || !len)
+        return 0;
+    gva = rare_gva(r, op);
+    if (op->visibility == ZYDIS_OPERAND_VISIBILITY_HIDDEN && write &&
+        is_stack_pointer(op->mem.base))
+        gva -= len; /* a push */
+    return h_break_data(r->st, gva, len, write);
+}
+
+uint64_t breakpoint_data(void *opaque, uint64_t b, uint64_t c, uint64_t d)
+{
+    struct jit_vcpu *jv = opaque;
+    struct insn in;
+    struct rare r = {.jv = jv, .st = &jv->st, .cpu = &jv->cpu, .in = &in};
+    uint32_t hits = 0;
+
+    (void)b;
+    (void)c;
+    (void)d;
+    if (rare_decode(&r, &in) < 0)
+        return 0;
+    for (unsigned i = 0; i < in.d.operand_count; i++)
+        hits |= operand_hits(&r, &in.op[i]);
+    return hits;
+}

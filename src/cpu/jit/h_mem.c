@@ -271,11 +271,11 @@ struct h_slow_result h_slow(struct jit_vcpu *jv, gva_t gva, uint32_t desc,
         return slow_bounce(jv, gva, desc, gpa);
     }
     if (!write) {
-        h_tlb_insert(jv, gva, mode, false, hva);
+        h_tlb_insert(jv, gva, mode, false, w.global, hva);
         /* Data that was written before will be again. */
         if (w.dirty && plain_access(jv, &w, mode, true) &&
             !is_rom(jv, w.gpa) && !has_code(jv, hva))
-            h_tlb_insert(jv, gva, mode, true, hva);
+            h_tlb_insert(jv, gva, mode, true, w.global, hva);
         return (struct h_slow_result){(uint64_t)hva, 0};
     }
     if (is_rom(jv, w.gpa)) {
@@ -284,8 +284,8 @@ struct h_slow_result h_slow(struct jit_vcpu *jv, gva_t gva, uint32_t desc,
         return slow_bounce(jv, gva, desc | DESC_READ, gpa);
     }
     if (!has_code(jv, hva)) {
-        h_tlb_insert(jv, gva, mode, true, hva);
-        h_tlb_insert(jv, gva, mode, false, hva);
+        h_tlb_insert(jv, gva, mode, true, w.global, hva);
+        h_tlb_insert(jv, gva, mode, false, w.global, hva);
         if (!has_code(jv, hva))
             return (struct h_slow_result){(uint64_t)hva, 0};
     }
@@ -380,7 +380,7 @@ int h_read(struct jit_vcpu *jv, gva_t gva, void *dst, unsigned len,
         if (!hva) {
             hva = h_translate(jv, gva, X86_READ, mode, &w);
             if (hva)
-                h_tlb_insert(jv, gva, mode, false, hva);
+                h_tlb_insert(jv, gva, mode, false, w.global, hva);
             else if (jv->cpu.fault.type != X86_EVENT_NONE)
                 return X86_FAULT;
         }
@@ -440,7 +440,7 @@ int h_write(struct jit_vcpu *jv, gva_t gva, const void *src, unsigned len,
             if (!hva && jv->cpu.fault.type != X86_EVENT_NONE)
                 return X86_FAULT;
             if (hva && !is_rom(jv, w.gpa) && !has_code(jv, hva))
-                h_tlb_insert(jv, gva, mode, true, hva);
+                h_tlb_insert(jv, gva, mode, true, w.global, hva);
             phys_out(jv, w.gpa, s, n);
         }
         s += n;
@@ -469,9 +469,9 @@ bool h_hoist(struct jit_vcpu *jv, gva_t gva, uint32_t desc)
     hva = h_translate(jv, gva, write ? X86_WRITE : X86_READ, mode, &w);
     if (!hva || (write && (is_rom(jv, w.gpa) || has_code(jv, hva))))
         return false;
-    h_tlb_insert(jv, gva, mode, false, hva);
+    h_tlb_insert(jv, gva, mode, false, w.global, hva);
     if (write)
-        h_tlb_insert(jv, gva, mode, true, hva);
+        h_tlb_insert(jv, gva, mode, true, w.global, hva);
     if (!tlb_hit(jv, gva, mode, write))
         return false;
     if (desc & DESC_STACK) {

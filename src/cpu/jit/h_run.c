@@ -218,6 +218,7 @@ const void *h_lookup(struct jit_vcpu *jv)
 {
     struct jit_jc_entry *jc;
     struct tb *tb;
+    bool global;
     int fault;
 
     jv->link = 0;
@@ -234,13 +235,16 @@ const void *h_lookup(struct jit_vcpu *jv)
         return (const void *)jc->host;
     jv->stat[JIT_STAT_LOOKUP_SLOW]++;
     tb = find(jv, &fault);
+    global = jv->set->itlb[(cs_base(jv) + jv->st.rip) >> GPAGE_SHIFT &
+                           (JIT_ITLB - 1)].global;
     if (!tb)
         return translate(jv); /* a fault is raised there, on the same walk */
     /* By the pending test: a cycle of indirect jumps has no other. */
     jc->host = (uint64_t)jv->eng->code_rx + tb->host;
     jc->tag = (uint64_t)0 - jv->st.rip;
     h_jc_note(jv->set, key_mode(jv->key),
-              jv->st.rip >> JC_SHIFT & (JC_ENTRIES - 1));
+              jv->st.rip >> JC_SHIFT & (JC_ENTRIES - 1),
+              global && jv->st.rip >> 63 && !tb->gpa2);
     return (const void *)jc->host;
 }
 

@@ -148,14 +148,14 @@ static void *host(struct string *s, gva_t gva, bool write)
     if (!hva)
         return NULL;
     if (!write) {
-        h_tlb_insert(jv, gva, s->mode, false, hva);
+        h_tlb_insert(jv, gva, s->mode, false, w.global, hva);
         return hva;
     }
     n = (uint64_t)(hva - jv->eng->gmem->base) >> GPAGE_SHIFT;
     if (gmem_bank(jv->eng->gmem, w.gpa, 1)->readonly ||
         atomic_load(&jv->eng->pages[n].code))
         return NULL;
-    h_tlb_insert(jv, gva, s->mode, true, hva);
+    h_tlb_insert(jv, gva, s->mode, true, w.global, hva);
     return hva;
 }
 

@@ -44,17 +44,22 @@ void h_slots_clear(struct jit_set *set)
     set->nr_filled = 0;
 }
 
+/* In the lists of what was inserted: a flush of one address space keeps it. */
+enum { LIST_GLOBAL_JC = 1 << 15 };
+#define LIST_GLOBAL_TLB (1u << 31)
+
 static void jc_forget_one(struct jit_set *set, unsigned n)
 {
     unsigned i = n & (JC_ENTRIES - 1);
 
-    set->tables->jc[n >> JC_BITS][i].tag = jit_jc_never(i);
+    set->tables->jc[n >> JC_BITS & 3][i].tag = jit_jc_never(i);
 }
 
-void h_jc_note(struct jit_set *set, unsigned mode, unsigned i)
+void h_jc_note(struct jit_set *set, unsigned mode, unsigned i, bool global)
 {
     if (set->nr_jc < JIT_LIST)
-        set->jc_list[set->nr_jc++] = (uint16_t)(mode << JC_BITS | i);
+        set->jc_list[set->nr_jc++] =
+            (uint16_t)(mode << JC_BITS | i | (global ? LIST_GLOBAL_JC : 0));
 }
 
 void h_jc_clear(struct jit_set *set)
@@ -75,7 +80,7 @@ void h_jc_clear(struct jit_set *set)
 
 static void tlb_forget_one(struct jit_set *set, unsigned n)
 {
-    unsigned i = n & (TLB_ENTRIES - 1), t = n >> TLB_BITS;
+    unsigned i = n & (TLB_ENTRIES - 1), t = n >> TLB_BITS & 7;
 
     set->tables->tlb[t / 2][t & 1].tag[i] = jit_tlb_never(i);
 }
@@ -169,6 +174,36 @@ static void forget_page(struct jit_set *set, uint64_t vpn)
     h_slots_clear(set);
 }
 
+/* Everything but global pages, as a load of CR3 does. */
+static void set_flush_nonglobal(struct jit_set *set)
+{
+    uint32_t kept = 0;
+
+    if (!set->used)
+        return;
+    if (set->nr_tlb == JIT_LIST || set->nr_jc == JIT_LIST) {
+        h_tables_clear(set);
+        return;
+    }
+    for (uint32_t i = 0; i < set->nr_tlb; i++)
+        if (set->tlb_list[i] & LIST_GLOBAL_TLB)
+            set->tlb_list[kept++] = set->tlb_list[i];
+        else
+            tlb_forget_one(set, set->tlb_list[i]);
+    set->nr_tlb = kept;
+    kept = 0;
+    for (uint32_t i = 0; i < set->nr_jc; i++)
+        if (set->jc_list[i] & LIST_GLOBAL_JC)
+            set->jc_list[kept++] = set->jc_list[i];
+        else
+            jc_forget_one(set, set->jc_list[i]);
+    set->nr_jc = kept;
+    itlb_clear(set);
+    h_slots_clear(set);
+    for (unsigned i = 0; i < JIT_HASH_BITS / 64; i++)
+        set->exec[0][i] = 0;
+}
+
 static void set_flush_page(struct jit_set *set, gva_t gva)
 {
     uint64_t vpn = gva >> GPAGE_SHIFT;
@@ -222,7 +257,7 @@ void h_flush(struct jit_vcpu *jv, enum x86_flush kind, gva_t gva,
     case X86_FLUSH_PCID:
         for (unsigned i = 0; i < JIT_NR_SETS; i++)
             if (jv->sets[i].valid && jv->sets[i].pcid == pcid)
-                set_flush(&jv->sets[i]);
+                set_flush_nonglobal(&jv->sets[i]);
         h_windows_clear(jv);
         h_shadow_reset(jv);
         break;
@@ -306,7 +341,7 @@ void h_cr3_loaded(struct jit_vcpu *jv, bool keep)
         keep = false;
     }
     if (!keep || pick->cr3 != base)
-        set_flush(pick);
+        set_flush_nonglobal(pick);
     pick->valid = true;
     pick->pcid = pcid;
     pick->cr3 = base;
@@ -336,7 +371,7 @@ static void note_write(struct jit_vcpu *jv, uint64_t page, gva_t gva)
 }
 
 void h_tlb_insert(struct jit_vcpu *jv, gva_t gva, enum jit_mode mode,
-                  bool write, void *hva)
+                  bool write, bool global, void *hva)
 {
     struct jit_set *set = jv->set;
     struct jit_tlb *t = &set->tables->tlb[mode][write];
@@ -355,7 +390,8 @@ void h_tlb_insert(struct jit_vcpu *jv, gva_t gva, enum jit_mode mode,
     set->used = true;
     if (set->nr_tlb < JIT_LIST)
         set->tlb_list[set->nr_tlb++] =
-            ((unsigned)mode * 2 + write) << TLB_BITS | i;
+            ((unsigned)mode * 2 + write) << TLB_BITS | i |
+            (global ? LIST_GLOBAL_TLB : 0);
     t->tag[i] = (uint64_t)0 - (gva & ~GPAGE_MASK);
     t->addend[i] = (uint64_t)page;
 }
@@ -374,7 +410,7 @@ static void drop_listed(struct jit_set *set, uint64_t addend)
         return;
     }
     for (uint32_t k = 0; k < set->nr_tlb; k++) {
-        unsigned n = set->tlb_list[k] >> TLB_BITS;
+        unsigned n = set->tlb_list[k] >> TLB_BITS & 7;
         unsigned i = set->tlb_list[k] & (TLB_ENTRIES - 1);
         struct jit_tlb *t = &set->tables->tlb[n / 2][n & 1];
 
@@ -503,6 +539,7 @@ int h_fetch(struct jit_vcpu *jv, gva_t gva, gpa_t *gpa)
     jv->set->has_exec = true;
     set_bit(jv->set->exec[gva >> 63], gva >> GPAGE_SHIFT);
     t->gva = want;
+    t->global = w.global;
     t->gpa = w.gpa & ~GPAGE_MASK;
     *gpa = w.gpa;
     return 0;

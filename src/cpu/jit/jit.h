@@ -128,6 +128,7 @@ struct jit_set {
     struct jit_itlb {
         uint64_t gva; /* page | mode, or ~0 */
         gpa_t gpa;
+        bool global;
     } itlb[JIT_ITLB];
 };
 
@@ -424,12 +425,12 @@ void h_flush(struct jit_vcpu *jv, enum x86_flush kind, gva_t gva,
 void h_flush_all(struct jit_vcpu *jv);
 void h_cr3_loaded(struct jit_vcpu *jv, bool keep);
 void h_tlb_insert(struct jit_vcpu *jv, gva_t gva, enum jit_mode mode,
-                  bool write, void *hva);
+                  bool write, bool global, void *hva);
 void h_drop_write(struct jit_vcpu *jv, uint64_t ram_page);
 void h_mode_changed(struct jit_vcpu *jv);
 void h_jc_clear(struct jit_set *set);
 /* Entry i of mode's jump cache was filled. */
-void h_jc_note(struct jit_set *set, unsigned mode, unsigned i);
+void h_jc_note(struct jit_set *set, unsigned mode, unsigned i, bool global);
 void h_jc_forget(struct jit_vcpu *jv, uint64_t rip);
 void h_slots_clear(struct jit_set *set);
 void h_tables_clear(struct jit_set *set);

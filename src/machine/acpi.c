@@ -35,17 +35,24 @@ static uint8_t checksum(const uint8_t *p, size_t len)
     return (uint8_t)(0 - sum);
 }
 
+/* Fixed-width text without a final 0. */
+static void put_text(uint8_t *p, const char *text)
+{
+    while (*text)
+        *p++ = (uint8_t)*text++;
+}
+
 void acpi_finish_table(uint8_t *t, const char *signature, uint8_t revision,
                        size_t len)
 {
-    memcpy(t, signature, 4);
+    put_text(t, signature);
     put_le32(t + 4, (uint32_t)len);
     t[8] = revision;
     t[9] = 0;
-    memcpy(t + 10, "HUSK  ", 6);
-    memcpy(t + 16, "HUSKPC  ", 8);
+    put_text(t + 10, "HUSK  ");
+    put_text(t + 16, "HUSKPC  ");
     put_le32(t + 24, 1);
-    memcpy(t + 28, "HUSK", 4);
+    put_text(t + 28, "HUSK");
     put_le32(t + 32, 1);
     t[9] = checksum(t, len);
 }
@@ -220,8 +227,8 @@ static void put_hpet(uint8_t *t)
 
 static void put_rsdp(uint8_t *p, gpa_t rsdt, gpa_t xsdt)
 {
-    memcpy(p, "RSD PTR ", 8);
-    memcpy(p + 9, "HUSK  ", 6);
+    put_text(p, "RSD PTR ");
+    put_text(p + 9, "HUSK  ");
     p[15] = 2;
     put_le32(p + 16, (uint32_t)rsdt);
     put_le32(p + 20, RSDP_SIZE);
@@ -233,7 +240,7 @@ static void put_rsdp(uint8_t *p, gpa_t rsdt, gpa_t xsdt)
 /* FACS: no header checksum; must lie on 64 bytes (5.2.10). */
 static void put_facs(uint8_t *p)
 {
-    memcpy(p, "FACS", 4);
+    put_text(p, "FACS");
     put_le32(p + 4, FACS_SIZE);
     p[32] = 2;
 }
@@ -267,12 +274,13 @@ static void put_roots(uint8_t *rsdt, uint8_t *xsdt, const gpa_t table[NR_ROOT])
 int acpi_build(const struct acpi_config *cfg, uint8_t *buf, size_t size,
                gpa_t gpa)
 {
-    struct layout l = {.buf = buf, .size = size, .gpa = gpa};
+    struct layout l = {.size = size, .gpa = gpa};
     gpa_t at[7] = {0};
     uint8_t *rsdp, *rsdt, *xsdt, *facs, *fadt, *madt, *hpet;
 
     assert(cfg->cpus >= 1 && cfg->cpus <= ACPI_MAX_CPUS);
     assert(gpa % TABLE_ALIGN == 0);
+    l.buf = buf;
     rsdp = reserve(&l, RSDP_SIZE, &at[0]);
     rsdt = reserve(&l, ACPI_HEADER_SIZE + 4 * NR_ROOT, &at[1]);
     xsdt = reserve(&l, ACPI_HEADER_SIZE + 8 * NR_ROOT, &at[2]);

@@ -97,6 +97,27 @@ static int load_bda(struct bootmem *bm, struct err *err)
     return bootmem_load(bm, BDA_MEM_KIB, kib, 2, "the BIOS data area", err);
 }
 
+int boot_load_initrd(struct bootmem *bm, const struct boot_source *src,
+                     const struct boot_range *range, gpa_t *out,
+                     struct err *err)
+{
+    const struct bootmem_want want = {.what = "the initrd",
+                                      .len = src->initrd_len,
+                                      .min = range->min,
+                                      .end = range->end,
+                                      .high = range->high};
+    int rc;
+
+    if (!src->initrd)
+        return 0;
+    if (src->initrd_len == 0)
+        return err_set(err, -EINVAL, "the initrd is empty");
+    rc = bootmem_place(bm, &want, out, err);
+    if (rc < 0)
+        return rc;
+    return bootmem_load(bm, *out, src->initrd, src->initrd_len, want.what, err);
+}
+
 int boot_load(struct bootmem *bm, const struct boot_source *src,
               struct x86_state *st, struct err *err)
 {

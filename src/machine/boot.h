@@ -1,6 +1,7 @@
 #ifndef HUSK_MACHINE_BOOT_H
 #define HUSK_MACHINE_BOOT_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -41,6 +42,17 @@ MUST_CHECK int boot_detect(const uint8_t *buf, size_t len,
  */
 MUST_CHECK int boot_load(struct bootmem *bm, const struct boot_source *src,
                          struct x86_state *st, struct err *err);
+
+/* For loaders: put the initrd, if there is one, at the lowest or the highest
+ * place in [min, end). */
+struct boot_range {
+    gpa_t min, end;
+    bool high;
+};
+MUST_CHECK int boot_load_initrd(struct bootmem *bm,
+                                const struct boot_source *src,
+                                const struct boot_range *range, gpa_t *out,
+                                struct err *err);
 
 /* One loader for each format; the same contract. */
 MUST_CHECK int boot_linux_load(struct bootmem *bm,

@@ -43,8 +43,7 @@ static int load_gdt(struct bootmem *bm, struct x86_state *st, uint16_t code,
     uint8_t gdt[GDT_ENTRIES * 8] = {0};
     gpa_t at = 0;
     gpa_t tss;
-    int rc = bootmem_place_low(bm, GPAGE_SIZE, PC_4G, GPAGE_SIZE,
-                               "the boot GDT", &at, err);
+    int rc = bootmem_place_low(bm, GPAGE_SIZE, "the boot GDT", &at, err);
 
     if (rc < 0)
         return rc;
@@ -89,18 +88,18 @@ static int load_identity_map(struct bootmem *bm, gpa_t *out, struct err *err)
 {
     uint8_t table[PAGING_SIZE];
     gpa_t at = 0;
-    int rc = bootmem_place_low(bm, GPAGE_SIZE, PC_4G, PAGING_SIZE,
-                               "the boot page tables", &at, err);
+    int rc =
+        bootmem_place_low(bm, PAGING_SIZE, "the boot page tables", &at, err);
 
     if (rc < 0)
         return rc;
     memset(table, 0, sizeof(table));
     put_le64(table, (at + GPAGE_SIZE) | PTE_P | PTE_W);
     for (unsigned i = 0; i < 4; i++)
-        put_le64(table + GPAGE_SIZE + i * 8,
+        put_le64(table + GPAGE_SIZE + (size_t)i * 8,
                  (at + (2 + i) * GPAGE_SIZE) | PTE_P | PTE_W);
     for (unsigned i = 0; i < 4 * PD_ENTRIES; i++)
-        put_le64(table + 2 * GPAGE_SIZE + i * 8,
+        put_le64(table + 2 * GPAGE_SIZE + (size_t)i * 8,
                  (uint64_t)i << 21 | PTE_P | PTE_W | PTE_PS);
     *out = at;
     return bootmem_load(bm, at, table, sizeof(table), "the boot page tables",

@@ -272,24 +272,6 @@ static int load_kernel(struct bootmem *bm, const struct linux_image *img,
                         "the kernel", err);
 }
 
-static int load_initrd(struct bootmem *bm, const struct boot_source *src,
-                       const struct linux_image *img, gpa_t kernel_end,
-                       gpa_t *at, struct err *err)
-{
-    int rc;
-
-    if (!src->initrd)
-        return 0;
-    if (src->initrd_len == 0)
-        return err_set(err, -EINVAL, "the initrd is empty");
-    rc = bootmem_place_high(bm, kernel_end, (gpa_t)img->initrd_max + 1,
-                            src->initrd_len, "the initrd", at, err);
-    if (rc < 0)
-        return rc;
-    return bootmem_load(bm, *at, src->initrd, src->initrd_len, "the initrd",
-                        err);
-}
-
 static int load_cmdline(struct bootmem *bm, const struct boot_source *src,
                         const struct linux_image *img, gpa_t *at,
                         struct err *err)
@@ -302,8 +284,7 @@ static int load_cmdline(struct bootmem *bm, const struct boot_source *src,
                        "the command line of %zu bytes is longer than the "
                        "kernel's limit of %" PRIu32,
                        len, img->cmdline_max);
-    rc = bootmem_place_low(bm, GPAGE_SIZE, PC_4G, len + 1, "the command line",
-                           at, err);
+    rc = bootmem_place_low(bm, len + 1, "the command line", at, err);
     if (rc < 0)
         return rc;
     return bootmem_load(bm, *at, src->cmdline, len + 1, "the command line",
@@ -332,8 +313,7 @@ static int load_zero_page(struct bootmem *bm, const struct boot_source *src,
 
     if (rc < 0)
         return rc;
-    rc = bootmem_place_low(bm, GPAGE_SIZE, PC_4G, sizeof(page), "the zero page",
-                           out, err);
+    rc = bootmem_place_low(bm, sizeof(page), "the zero page", out, err);
     if (rc < 0)
         return rc;
     memcpy(page + BP_HEADER, img->header, img->header_len);
@@ -353,15 +333,17 @@ int boot_linux_load(struct bootmem *bm, const struct boot_source *src,
                     struct x86_state *st, struct err *err)
 {
     struct linux_image img;
-    gpa_t kernel_end = 0, initrd = 0, zero_page = 0;
+    struct boot_range range = {.high = true};
+    gpa_t initrd = 0, zero_page = 0;
     int rc = boot_linux_parse(&img, src->kernel, src->kernel_len, err);
 
     if (rc < 0)
         return rc;
-    rc = load_kernel(bm, &img, &kernel_end, err);
+    rc = load_kernel(bm, &img, &range.min, err);
     if (rc < 0)
         return rc;
-    rc = load_initrd(bm, src, &img, kernel_end, &initrd, err);
+    range.end = (gpa_t)img.initrd_max + 1;
+    rc = boot_load_initrd(bm, src, &range, &initrd, err);
     if (rc < 0)
         return rc;
     rc = load_zero_page(bm, src, &img, initrd, &zero_page, err);

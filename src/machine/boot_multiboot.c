@@ -190,26 +190,6 @@ static int load_kernel(struct bootmem *bm, const struct boot_source *src,
     return 0;
 }
 
-/* Modules follow the kernel, on a page boundary (3.1.2, bit 0), as GRUB
- * places them. */
-static int load_module(struct bootmem *bm, const struct boot_source *src,
-                       gpa_t kernel_end, gpa_t *at, struct err *err)
-{
-    gpa_t min = kernel_end > PC_TABLES_END ? kernel_end : PC_TABLES_END;
-    int rc;
-
-    if (!src->initrd)
-        return 0;
-    if (src->initrd_len == 0)
-        return err_set(err, -EINVAL, "the initrd is empty");
-    rc = bootmem_place_low(bm, min, PC_4G, src->initrd_len, "the initrd", at,
-                           err);
-    if (rc < 0)
-        return rc;
-    return bootmem_load(bm, *at, src->initrd, src->initrd_len, "the initrd",
-                        err);
-}
-
 static void put_mmap(uint8_t *p, const struct memlayout *ml)
 {
     for (unsigned i = 0; i < ml->nr_e820; i++, p += MMAP_ENTRY_SIZE) {
@@ -250,7 +230,7 @@ static int load_info(struct bootmem *bm, const struct boot_source *src,
 {
     uint8_t block[BLOCK_SIZE] = {0};
     size_t cmdline = strlen(src->cmdline) + 1;
-    int rc = bootmem_place_low(bm, GPAGE_SIZE, PC_4G, BLOCK_SIZE + cmdline,
+    int rc = bootmem_place_low(bm, BLOCK_SIZE + cmdline,
                                "the Multiboot information", out, err);
 
     if (rc < 0)
@@ -269,13 +249,18 @@ static int load_info(struct bootmem *bm, const struct boot_source *src,
 int boot_multiboot_load(struct bootmem *bm, const struct boot_source *src,
                         struct x86_state *st, struct err *err)
 {
+    /* Modules follow the kernel, on a page boundary (3.1.2, bit 0), as GRUB
+     * places them. */
+    struct boot_range range = {.end = PC_4G};
     uint64_t entry = 0;
-    gpa_t end = 0, initrd = 0, info = 0;
-    int rc = load_kernel(bm, src, &entry, &end, err);
+    gpa_t initrd = 0, info = 0;
+    int rc = load_kernel(bm, src, &entry, &range.min, err);
 
     if (rc < 0)
         return rc;
-    rc = load_module(bm, src, end, &initrd, err);
+    if (range.min < PC_TABLES_END)
+        range.min = PC_TABLES_END;
+    rc = boot_load_initrd(bm, src, &range, &initrd, err);
     if (rc < 0)
         return rc;
     rc = load_info(bm, src, initrd, &info, err);

@@ -39,8 +39,7 @@ static int load_cmdline(struct bootmem *bm, const char *cmdline, gpa_t *at,
                         struct err *err)
 {
     size_t len = strlen(cmdline) + 1;
-    int rc = bootmem_place_low(bm, GPAGE_SIZE, PC_4G, len, "the command line",
-                               at, err);
+    int rc = bootmem_place_low(bm, len, "the command line", at, err);
 
     if (rc < 0)
         return rc;
@@ -65,8 +64,7 @@ static int load_start_info(struct bootmem *bm, const struct boot_source *src,
 
     if (rc < 0)
         return rc;
-    rc = bootmem_place_low(bm, GPAGE_SIZE, PC_4G, sizeof(block),
-                           "the start info", out, err);
+    rc = bootmem_place_low(bm, sizeof(block), "the start info", out, err);
     if (rc < 0)
         return rc;
     put_le32(block + SI_MAGIC, SI_MAGIC_VALUE);
@@ -85,45 +83,29 @@ static int load_start_info(struct bootmem *bm, const struct boot_source *src,
     return bootmem_load(bm, *out, block, sizeof(block), "the start info", err);
 }
 
-/* At the top of low memory: a kernel may use what follows its own image before
- * it looks at its modules. */
-static int load_initrd(struct bootmem *bm, const struct boot_source *src,
-                       gpa_t kernel_end, gpa_t *at, struct err *err)
-{
-    int rc;
-
-    if (!src->initrd)
-        return 0;
-    if (src->initrd_len == 0)
-        return err_set(err, -EINVAL, "the initrd is empty");
-    rc = bootmem_place_high(bm, kernel_end, PC_4G, src->initrd_len,
-                            "the initrd", at, err);
-    if (rc < 0)
-        return rc;
-    return bootmem_load(bm, *at, src->initrd, src->initrd_len, "the initrd",
-                        err);
-}
-
 int boot_pvh_load(struct bootmem *bm, const struct boot_source *src,
                   struct x86_state *st, struct err *err)
 {
     struct elf elf;
     uint64_t entry = 0;
-    gpa_t end = 0, initrd = 0, info = 0;
+    /* At the top of low memory: a kernel may use what follows its own image
+     * before it looks at its modules. */
+    struct boot_range range = {.end = PC_4G, .high = true};
+    gpa_t initrd = 0, info = 0;
     int rc = elf_open(&elf, src->kernel, src->kernel_len, err);
 
     if (rc < 0)
         return rc;
     if (!elf_pvh_entry(&elf, &entry))
         return err_set(err, -EINVAL, "it has no PVH entry note");
-    rc = elf_load(&elf, bm, &end, err);
+    rc = elf_load(&elf, bm, &range.min, err);
     if (rc < 0)
         return rc;
     if (entry >= PC_4G || !gmem_bank(bm->gm, entry, 1))
         return err_set(
             err, -EINVAL,
             "its PVH entry 0x%" PRIx64 " is outside the guest's memory", entry);
-    rc = load_initrd(bm, src, end, &initrd, err);
+    rc = boot_load_initrd(bm, src, &range, &initrd, err);
     if (rc < 0)
         return rc;
     rc = load_start_info(bm, src, initrd, &info, err);

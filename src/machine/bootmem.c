@@ -55,66 +55,71 @@ int bootmem_claim(struct bootmem *bm, gpa_t gpa, uint64_t len, const char *what,
     return 0;
 }
 
-/* The place nearest to the wanted end that is free, or -ENOSPC. Each round
+/* The place in [min, end) that is nearest to the wanted end of it. Each round
  * steps over one claim in one direction, so it ends after nr rounds. */
-static int search(const struct bootmem *bm, gpa_t min, gpa_t end, uint64_t len,
-                  bool high, gpa_t *out)
+static int search(const struct bootmem *bm, gpa_t min, gpa_t end,
+                  const struct bootmem_want *w, gpa_t *out)
 {
-    gpa_t at =
-        high ? (end - len) & ~GPAGE_MASK : (min + GPAGE_MASK) & ~GPAGE_MASK;
+    gpa_t at = w->high ? (end - w->len) & ~GPAGE_MASK
+                       : (min + GPAGE_MASK) & ~GPAGE_MASK;
 
-    while (at >= min && at <= end - len) {
-        const struct bootmem_claim *c = find(bm, at, at + len);
+    while (at >= min && at <= end - w->len) {
+        const struct bootmem_claim *c = find(bm, at, at + w->len);
 
         if (!c) {
             *out = at;
             return 0;
         }
-        if (high && c->start < min + len)
+        if (w->high && c->start < min + w->len)
             return -ENOSPC;
-        at = high ? (c->start - len) & ~GPAGE_MASK
-                  : (c->end + GPAGE_MASK) & ~GPAGE_MASK;
+        at = w->high ? (c->start - w->len) & ~GPAGE_MASK
+                     : (c->end + GPAGE_MASK) & ~GPAGE_MASK;
     }
     return -ENOSPC;
 }
 
-static int place(struct bootmem *bm, gpa_t min, gpa_t end, uint64_t len,
-                 const char *what, bool high, gpa_t *out, struct err *err)
+/* The same in the part of [min, end) that lies in bank b. */
+static int search_bank(const struct bootmem *bm, const struct gmem_bank *b,
+                       const struct bootmem_want *w, gpa_t *out)
+{
+    gpa_t min = w->min > b->start ? w->min : b->start;
+    gpa_t end = w->end < b->start + b->size ? w->end : b->start + b->size;
+
+    if (min >= end || end - min < w->len)
+        return -ENOSPC;
+    return search(bm, min, end, w, out);
+}
+
+int bootmem_place(struct bootmem *bm, const struct bootmem_want *w, gpa_t *out,
+                  struct err *err)
 {
     const struct gmem *gm = bm->gm;
+    gpa_t at = 0;
 
-    assert(len > 0);
+    assert(w->len > 0);
     for (unsigned n = 0; n < gm->nr_banks; n++) {
-        const struct gmem_bank *b = &gm->bank[high ? gm->nr_banks - 1 - n : n];
-        gpa_t from = min > b->start ? min : b->start;
-        gpa_t to = end < b->start + b->size ? end : b->start + b->size;
-        gpa_t at = 0;
+        unsigned i = w->high ? gm->nr_banks - 1 - n : n;
 
-        if (from >= to || to - from < len ||
-            search(bm, from, to, len, high, &at) < 0)
+        if (bm->nr == BOOTMEM_MAX_CLAIMS ||
+            search_bank(bm, &gm->bank[i], w, &at) < 0)
             continue;
-        if (bm->nr == BOOTMEM_MAX_CLAIMS)
-            break;
-        add(bm, at, at + len, what);
+        add(bm, at, at + w->len, w->what);
         *out = at;
         return 0;
     }
     return err_set(err, -ENOSPC,
                    "%s of %" PRIu64 " KiB does not fit into the guest's "
                    "memory: give it more with --memory",
-                   what, (len + 1023) >> 10);
+                   w->what, (w->len + 1023) >> 10);
 }
 
-int bootmem_place_low(struct bootmem *bm, gpa_t min, gpa_t end, uint64_t len,
-                      const char *what, gpa_t *out, struct err *err)
+int bootmem_place_low(struct bootmem *bm, uint64_t len, const char *what,
+                      gpa_t *out, struct err *err)
 {
-    return place(bm, min, end, len, what, false, out, err);
-}
+    const struct bootmem_want w = {
+        .what = what, .len = len, .min = 0, .end = PC_4G};
 
-int bootmem_place_high(struct bootmem *bm, gpa_t min, gpa_t end, uint64_t len,
-                       const char *what, gpa_t *out, struct err *err)
-{
-    return place(bm, min, end, len, what, true, out, err);
+    return bootmem_place(bm, &w, out, err);
 }
 
 int bootmem_load(struct bootmem *bm, gpa_t gpa, const void *src, size_t len,

@@ -1,6 +1,7 @@
 #ifndef HUSK_MACHINE_BOOTMEM_H
 #define HUSK_MACHINE_BOOTMEM_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -38,16 +39,22 @@ void bootmem_init(struct bootmem *bm, const struct gmem *gm,
 MUST_CHECK int bootmem_claim(struct bootmem *bm, gpa_t gpa, uint64_t len,
                              const char *what, struct err *err);
 
-/*
- * Claim len bytes (> 0) at the lowest, or the highest, page-aligned place in
- * [min, end) that is free RAM. -ENOSPC with err if there is none.
- */
-MUST_CHECK int bootmem_place_low(struct bootmem *bm, gpa_t min, gpa_t end,
-                                 uint64_t len, const char *what, gpa_t *out,
-                                 struct err *err);
-MUST_CHECK int bootmem_place_high(struct bootmem *bm, gpa_t min, gpa_t end,
-                                  uint64_t len, const char *what, gpa_t *out,
-                                  struct err *err);
+/* What is to be placed, and where it may go: a page-aligned address of free RAM
+ * in [min, end), the highest or the lowest one. */
+struct bootmem_want {
+    const char *what; /* as for bootmem_claim */
+    uint64_t len;     /* > 0 */
+    gpa_t min, end;
+    bool high;
+};
+
+/* Find such a place and claim it. -ENOSPC with err if there is none. */
+MUST_CHECK int bootmem_place(struct bootmem *bm, const struct bootmem_want *w,
+                             gpa_t *out, struct err *err);
+
+/* The lowest place below 4 GiB, for what a loader adds of its own. */
+MUST_CHECK int bootmem_place_low(struct bootmem *bm, uint64_t len,
+                                 const char *what, gpa_t *out, struct err *err);
 
 /* gmem_load with a sentence; the caller has claimed the range. */
 MUST_CHECK int bootmem_load(struct bootmem *bm, gpa_t gpa, const void *src,

@@ -20,36 +20,43 @@ struct mapping {
     enum map_condition when;
 };
 
-#define WITH_LOCK(d, own) offsetof(struct pc, d), offsetof(struct pc, own.lock)
-#define NO_LOCK_FOR(d)    offsetof(struct pc, d), NO_LOCK
+#define WITH_LOCK(d, l) offsetof(struct pc, d), offsetof(struct pc, l)
+#define NO_LOCK_FOR(d)  offsetof(struct pc, d), NO_LOCK
 
 static const struct mapping map[] = {
-    {MAP_PIO, 0x20, 2, &i8259_bus_ops, WITH_LOCK(pic.port[0], pic), MAP_ALWAYS},
-    {MAP_PIO, 0xa0, 2, &i8259_bus_ops, WITH_LOCK(pic.port[1], pic), MAP_ALWAYS},
-    {MAP_PIO, 0x4d0, 2, &i8259_elcr_bus_ops, WITH_LOCK(pic, pic), MAP_ALWAYS},
-    {MAP_PIO, 0x40, 4, &i8254_bus_ops, WITH_LOCK(pit, pit), MAP_ALWAYS},
-    {MAP_PIO, 0x61, 1, &i8254_port61_bus_ops, WITH_LOCK(pit, pit), MAP_ALWAYS},
-    {MAP_PIO, 0x60, 1, &i8042_data_bus_ops, WITH_LOCK(kbd, kbd), MAP_ALWAYS},
-    {MAP_PIO, 0x64, 1, &i8042_cmd_bus_ops, WITH_LOCK(kbd, kbd), MAP_ALWAYS},
-    {MAP_PIO, 0x92, 1, &i8042_port92_bus_ops, WITH_LOCK(kbd, kbd), MAP_ALWAYS},
-    {MAP_PIO, 0x70, 2, &cmos_bus_ops, WITH_LOCK(cmos, cmos), MAP_ALWAYS},
-    {MAP_PIO, 0x3f8, UART16550_PORTS, &uart16550_bus_ops, WITH_LOCK(uart, uart),
+    {MAP_PIO, 0x20, 2, &i8259_bus_ops, WITH_LOCK(pic.port[0], pic.lock),
      MAP_ALWAYS},
+    {MAP_PIO, 0xa0, 2, &i8259_bus_ops, WITH_LOCK(pic.port[1], pic.lock),
+     MAP_ALWAYS},
+    {MAP_PIO, 0x4d0, 2, &i8259_elcr_bus_ops, WITH_LOCK(pic, pic.lock),
+     MAP_ALWAYS},
+    {MAP_PIO, 0x40, 4, &i8254_bus_ops, WITH_LOCK(pit, pit.lock), MAP_ALWAYS},
+    {MAP_PIO, 0x61, 1, &i8254_port61_bus_ops, WITH_LOCK(pit, pit.lock),
+     MAP_ALWAYS},
+    {MAP_PIO, 0x60, 1, &i8042_data_bus_ops, WITH_LOCK(kbd, kbd.lock),
+     MAP_ALWAYS},
+    {MAP_PIO, 0x64, 1, &i8042_cmd_bus_ops, WITH_LOCK(kbd, kbd.lock),
+     MAP_ALWAYS},
+    {MAP_PIO, 0x92, 1, &i8042_port92_bus_ops, WITH_LOCK(kbd, kbd.lock),
+     MAP_ALWAYS},
+    {MAP_PIO, 0x70, 2, &cmos_bus_ops, WITH_LOCK(cmos, cmos.lock), MAP_ALWAYS},
+    {MAP_PIO, 0x3f8, UART16550_PORTS, &uart16550_bus_ops,
+     WITH_LOCK(uart, uart.lock), MAP_ALWAYS},
     {MAP_PIO, FW_CFG_PORT, FW_CFG_PORTS, &fw_cfg_bus_ops,
-     WITH_LOCK(fw_cfg, fw_cfg), MAP_ALWAYS},
-    {MAP_PIO, ACPI_PM_BASE, ACPI_PM_PORTS, &acpi_pm_bus_ops, WITH_LOCK(pm, pm),
-     MAP_ALWAYS},
+     WITH_LOCK(fw_cfg, fw_cfg.lock), MAP_ALWAYS},
+    {MAP_PIO, ACPI_PM_BASE, ACPI_PM_PORTS, &acpi_pm_bus_ops,
+     WITH_LOCK(pm, pm.lock), MAP_ALWAYS},
     {MAP_PIO, ACPI_GPE0_BASE, ACPI_GPE0_PORTS, &acpi_gpe_bus_ops,
-     WITH_LOCK(pm, pm), MAP_ALWAYS},
+     WITH_LOCK(pm, pm.lock), MAP_ALWAYS},
     {MAP_PIO, ACPI_SMI_PORT, ACPI_SMI_PORTS, &acpi_smi_bus_ops,
-     WITH_LOCK(pm, pm), MAP_ALWAYS},
+     WITH_LOCK(pm, pm.lock), MAP_ALWAYS},
     {MAP_PIO, 0x402, 1, &debugcon_bus_ops, NO_LOCK_FOR(debugcon), MAP_DEBUGCON},
     {MAP_PIO, 0xf4, 4, &debug_exit_bus_ops, NO_LOCK_FOR(debug_exit),
      MAP_DEBUG_EXIT},
     {MAP_MMIO, IOAPIC_BASE, IOAPIC_MMIO_SIZE, &ioapic_bus_ops,
-     WITH_LOCK(ioapic, ioapic), MAP_ALWAYS},
-    {MAP_MMIO, HPET_BASE, HPET_MMIO_SIZE, &hpet_bus_ops, WITH_LOCK(hpet, hpet),
-     MAP_ALWAYS},
+     WITH_LOCK(ioapic, ioapic.lock), MAP_ALWAYS},
+    {MAP_MMIO, HPET_BASE, HPET_MMIO_SIZE, &hpet_bus_ops,
+     WITH_LOCK(hpet, hpet.lock), MAP_ALWAYS},
 };
 
 /* Interrupt controllers first: a device that is reset lowers its wire. */
@@ -58,15 +65,15 @@ static const struct {
     const struct device_class *cls;
     size_t dev_off, lock_off;
 } devices[] = {
-    {"pic", &i8259_class, WITH_LOCK(pic, pic)},
-    {"ioapic", &ioapic_class, WITH_LOCK(ioapic, ioapic)},
-    {"pit", &i8254_class, WITH_LOCK(pit, pit)},
-    {"hpet", &hpet_class, WITH_LOCK(hpet, hpet)},
-    {"cmos", &cmos_class, WITH_LOCK(cmos, cmos)},
-    {"acpi_pm", &acpi_pm_class, WITH_LOCK(pm, pm)},
-    {"i8042", &i8042_class, WITH_LOCK(kbd, kbd)},
-    {"uart0", &uart16550_class, WITH_LOCK(uart, uart)},
-    {"fw_cfg", &fw_cfg_class, WITH_LOCK(fw_cfg, fw_cfg)},
+    {"pic", &i8259_class, WITH_LOCK(pic, pic.lock)},
+    {"ioapic", &ioapic_class, WITH_LOCK(ioapic, ioapic.lock)},
+    {"pit", &i8254_class, WITH_LOCK(pit, pit.lock)},
+    {"hpet", &hpet_class, WITH_LOCK(hpet, hpet.lock)},
+    {"cmos", &cmos_class, WITH_LOCK(cmos, cmos.lock)},
+    {"acpi_pm", &acpi_pm_class, WITH_LOCK(pm, pm.lock)},
+    {"i8042", &i8042_class, WITH_LOCK(kbd, kbd.lock)},
+    {"uart0", &uart16550_class, WITH_LOCK(uart, uart.lock)},
+    {"fw_cfg", &fw_cfg_class, WITH_LOCK(fw_cfg, fw_cfg.lock)},
     {"reset_port", &reset_port_class, NO_LOCK_FOR(reset_port)},
 };
 

@@ -7,6 +7,14 @@
 
 #define MIB ((uint64_t)1 << 20)
 
+static int place(struct fake_machine *m, gpa_t min, gpa_t end, uint64_t len,
+                 bool high, gpa_t *out)
+{
+    const struct bootmem_want w = {"it", len, min, end, high};
+
+    return bootmem_place(&m->bm, &w, out, &m->err);
+}
+
 static void what_is_not_ram_cannot_be_claimed(void **state)
 {
     static const struct {
@@ -65,19 +73,15 @@ static void places_are_free_pages_nearest_to_the_end(void **state)
 
     (void)state;
     fake_machine_init(&m, 16);
-    assert_int_equal(bootmem_place_low(&m.bm, 0, PC_4G, 1, "a", &a, &m.err), 0);
+    assert_int_equal(bootmem_place_low(&m.bm, 1, "a", &a, &m.err), 0);
     assert_true(a == 0x1000);
-    assert_int_equal(
-        bootmem_place_low(&m.bm, 0, PC_4G, 0x9e000, "b", &b, &m.err), 0);
+    assert_int_equal(bootmem_place_low(&m.bm, 0x9e000, "b", &b, &m.err), 0);
     assert_true(b == MIB); /* conventional memory is too small now */
-    assert_int_equal(
-        bootmem_place_high(&m.bm, MIB, PC_4G, 5000, "c", &a, &m.err), 0);
+    assert_int_equal(place(&m, MIB, PC_4G, 5000, true, &a), 0);
     assert_true(a == 16 * MIB - 0x2000);
-    assert_int_equal(
-        bootmem_place_high(&m.bm, MIB, PC_4G, 4096, "d", &b, &m.err), 0);
+    assert_int_equal(place(&m, MIB, PC_4G, 4096, true, &b), 0);
     assert_true(b == a - 0x1000);
-    assert_int_equal(
-        bootmem_place_high(&m.bm, MIB, 8 * MIB + 1, 4096, "e", &b, &m.err), 0);
+    assert_int_equal(place(&m, MIB, 8 * MIB + 1, 4096, true, &b), 0);
     assert_true(b == 8 * MIB - 0x1000);
     fake_machine_fini(&m);
 }
@@ -89,18 +93,13 @@ static void a_place_that_is_not_there_is_an_error(void **state)
 
     (void)state;
     fake_machine_init(&m, 16);
-    assert_int_equal(
-        bootmem_place_high(&m.bm, MIB, PC_4G, 15 * MIB, "a", &at, &m.err), 0);
+    assert_int_equal(place(&m, MIB, PC_4G, 15 * MIB, true, &at), 0);
     assert_true(at == MIB);
-    assert_int_equal(bootmem_place_high(&m.bm, MIB, PC_4G, 1, "b", &at, &m.err),
+    assert_int_equal(place(&m, MIB, PC_4G, 1, true, &at), -ENOSPC);
+    assert_int_equal(place(&m, MIB, PC_4G, 1, false, &at), -ENOSPC);
+    assert_int_equal(bootmem_place_low(&m.bm, UINT64_MAX, "b", &at, &m.err),
                      -ENOSPC);
-    assert_int_equal(bootmem_place_low(&m.bm, MIB, PC_4G, 1, "b", &at, &m.err),
-                     -ENOSPC);
-    assert_int_equal(
-        bootmem_place_low(&m.bm, 0, PC_4G, UINT64_MAX, "b", &at, &m.err),
-        -ENOSPC);
-    assert_int_equal(bootmem_place_low(&m.bm, PC_4G, 0, 1, "b", &at, &m.err),
-                     -ENOSPC);
+    assert_int_equal(place(&m, PC_4G, 0, 1, false, &at), -ENOSPC);
     fake_machine_fini(&m);
 }
 
@@ -116,7 +115,7 @@ static void claims_have_a_limit(void **state)
            bootmem_claim(&m.bm, 2 * MIB + n, 1, "one more", &m.err) == 0)
         n++;
     assert_in_range(n, 64, BOOTMEM_MAX_CLAIMS);
-    assert_true(bootmem_place_low(&m.bm, 0, PC_4G, 1, "x", &at, &m.err) < 0);
+    assert_true(bootmem_place_low(&m.bm, 1, "x", &at, &m.err) < 0);
     fake_machine_fini(&m);
 }
 

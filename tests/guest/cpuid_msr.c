@@ -54,7 +54,7 @@ struct feature {
 
 #define F(name, leaf, sub, reg, bit)                                           \
     {                                                                          \
-        #name, i_##name, leaf, sub, reg, bit                                   \
+#        name, i_##name, leaf, sub, reg, bit                                   \
     }
 
 static const struct feature features[] = {
@@ -107,8 +107,8 @@ static void test_features(void)
         if (vector == (advertised(f) ? NO_FAULT : 6))
             continue;
         print(f->name);
-        print(advertised(f) ? ": advertised, vector " :
-                              ": not advertised, vector ");
+        print(advertised(f) ? ": advertised, vector "
+                            : ": not advertised, vector ");
         print_hex(vector);
         print("\n");
         CHECK(false);
@@ -143,18 +143,17 @@ static unsigned write_vector(uint32_t msr, uint64_t v)
 
 static void test_msrs(void)
 {
-    static const uint32_t plain[] = {0x10,       0x1b,       0x174,
-                                     0x175,      0x176,      0x277,
-                                     0x2ff,      0xc0000080, 0xc0000081,
-                                     0xc0000082, 0xc0000084, 0xc0000100,
-                                     0xc0000101, 0xc0000102, 0xfe};
+    static const uint32_t plain[] = {
+        0x10,       0x1b,       0x174,      0x175,      0x176,
+        0x277,      0x2ff,      0xc0000080, 0xc0000081, 0xc0000082,
+        0xc0000084, 0xc0000100, 0xc0000101, 0xc0000102, 0xfe};
 
     for (unsigned i = 0; i < sizeof(plain) / sizeof(plain[0]); i++)
         CHECK_EQ(guarded(rdmsr_it, plain[i]).f.vector, NO_FAULT);
     CHECK_EQ(guarded(rdmsr_it, 0x13371337).f.vector, 13);
     CHECK_EQ(guarded(rdmsr_it, 0xc0fffff0).f.vector, 13);
     CHECK_EQ(write_vector(0x13371337, 0), 13);
-    CHECK_EQ(write_vector(0xfe, 0), 13);          /* MTRRcap is read-only */
+    CHECK_EQ(write_vector(0xfe, 0), 13); /* MTRRcap is read-only */
     CHECK_EQ(write_vector(0xc0000080, 1ull << 40), 13);
     CHECK_EQ(write_vector(0x277, 0x0202020202020202), 13); /* bad type */
     CHECK_EQ(write_vector(0x277, 0x0007040600070406), NO_FAULT);
@@ -210,9 +209,9 @@ static void test_leaves(void)
     c = cpuid(0x80000008, 0);
     CHECK((c.eax & 0xff) >= 36);
     CHECK_EQ(c.eax >> 8 & 0xff, 48);
-    CHECK(cpuid(0x80000001, 0).edx >> 29 & 1);       /* long mode */
-    CHECK(cpuid(0x80000001, 0).edx >> 20 & 1);       /* NX */
-    CHECK_EQ(cpuid(1, 0).ebx >> 24, 0);              /* APIC id */
+    CHECK(cpuid(0x80000001, 0).edx >> 29 & 1); /* long mode */
+    CHECK(cpuid(0x80000001, 0).edx >> 20 & 1); /* NX */
+    CHECK_EQ(cpuid(1, 0).ebx >> 24, 0);        /* APIC id */
 }
 
 /* CPUID changes no flags and clears the upper halves. */

@@ -19,7 +19,8 @@ CODE(c_ss_noncanon, "movq $0x8000000000000000, %rbp\n movb (%rbp), %al");
 CODE(c_gp_sel, "movl $0xfff8, %eax\n movl %eax, %ds");
 CODE(c_gp_code_in_ss, "movl $0x10, %eax\n movl %eax, %ss");
 CODE(c_gp_ltr, "xorl %eax, %eax\n ltr %ax");
-CODE(c_gp_align, "leaq 1(%rsp), %rax\n andq $~15, %rax\n movaps 8(%rax), %xmm0");
+CODE(c_gp_align,
+     "leaq 1(%rsp), %rax\n andq $~15, %rax\n movaps 8(%rax), %xmm0");
 CODE(c_gp_cr, "movq $0x100000000, %rax\n movq %rax, %cr0");
 CODE(c_gp_cr4, "movq $0x8000000000, %rax\n movq %rax, %cr4");
 CODE(c_ud_cr1, ".byte 0x0f, 0x20, 0xc8"); /* MOV RAX, CR1 */
@@ -40,7 +41,7 @@ struct test {
 
 #define T(name, vector, error, off)                                            \
     {                                                                          \
-        #name, c_##name, c_##name##_end, vector, error, off                    \
+#        name, c_##name, c_##name##_end, vector, error, off                    \
     }
 
 static const struct test tests[] = {
@@ -148,8 +149,8 @@ static void x87_zero(uint64_t arg)
     uint16_t cw = 0x37b;
 
     (void)arg;
-    __asm__ volatile("fninit\n fldcw %0\n fld1\n fldz\n fdivrp\n fwait" ::"m"(
-        cw));
+    __asm__ volatile(
+        "fninit\n fldcw %0\n fld1\n fldz\n fdivrp\n fwait" ::"m"(cw));
 }
 
 static void sse_zero(uint64_t arg)

@@ -99,14 +99,13 @@ static void test_data(void)
 }
 
 /* A flat limit that was loaded in protected mode stays in real mode. */
-CODE16(r_unreal,
-       "lgdtl 0x5040\n"
-       "movl %cr0, %eax\n orb $1, %al\n movl %eax, %cr0\n"
-       "movw $0x18, %bx\n movw %bx, %fs\n"
-       "andb $0xfe, %al\n movl %eax, %cr0\n"
-       "movl $0x200000, %ebx\n"
-       "movl $0xfeedbeef, %fs:(%ebx)\n"
-       "ret");
+CODE16(r_unreal, "lgdtl 0x5040\n"
+                 "movl %cr0, %eax\n orb $1, %al\n movl %eax, %cr0\n"
+                 "movw $0x18, %bx\n movw %bx, %fs\n"
+                 "andb $0xfe, %al\n movl %eax, %cr0\n"
+                 "movl $0x200000, %ebx\n"
+                 "movl $0xfeedbeef, %fs:(%ebx)\n"
+                 "ret");
 
 static void test_unreal(void)
 {

@@ -7,8 +7,7 @@ enum { SEL = SEL_FREE, SEL2 = SEL_FREE + 8, SEL3 = SEL_FREE + 16 };
 /* Data accesses through FS = SEL at the given offset. */
 static void read_byte(uint32_t off)
 {
-    __asm__ volatile("movl %0, %%fs\n movb %%fs:(%1), %%al" ::"r"(SEL),
-                     "r"(off)
+    __asm__ volatile("movl %0, %%fs\n movb %%fs:(%1), %%al" ::"r"(SEL), "r"(off)
                      : "eax");
 }
 
@@ -70,14 +69,12 @@ static void test_limits(void)
 
 static void load_ds(uint32_t sel)
 {
-    __asm__ volatile("movl %0, %%ds\n movl %1, %%ds" ::"r"(sel),
-                     "r"(SEL_DATA));
+    __asm__ volatile("movl %0, %%ds\n movl %1, %%ds" ::"r"(sel), "r"(SEL_DATA));
 }
 
 static void load_ss(uint32_t sel)
 {
-    __asm__ volatile("movl %0, %%ss\n movl %1, %%ss" ::"r"(sel),
-                     "r"(SEL_DATA));
+    __asm__ volatile("movl %0, %%ss\n movl %1, %%ss" ::"r"(sel), "r"(SEL_DATA));
 }
 
 static void use_null(uint32_t off)
@@ -92,8 +89,8 @@ static void expect(void (*fn)(uint32_t), uint32_t arg, unsigned vec,
 {
     struct fault f = guarded(fn, arg);
 
-    __asm__ volatile("movl %0, %%ds\n movl %0, %%es\n movl %0, %%ss" ::"r"(
-        SEL_DATA));
+    __asm__ volatile(
+        "movl %0, %%ds\n movl %0, %%es\n movl %0, %%ss" ::"r"(SEL_DATA));
     CHECK_EQ(f.f.vector, vec);
     if (vec != NO_FAULT)
         CHECK_EQ(f.f.error, error);
@@ -267,9 +264,8 @@ static void test_call_gate(void)
     struct fault g;
 
     f.esp = page_alloc() + 0x800;
-    gdt[SEL2 / 8] = (entry & 0xffff) | (uint64_t)SEL_CODE32 << 16 |
-                    2ull << 32 | 0xec00ull << 32 |
-                    (uint64_t)(entry >> 16) << 48;
+    gdt[SEL2 / 8] = (entry & 0xffff) | (uint64_t)SEL_CODE32 << 16 | 2ull << 32 |
+                    0xec00ull << 32 | (uint64_t)(entry >> 16) << 48;
     g = enter(&f);
     CHECK_EQ(g.f.vector, VECTOR_DONE);
     CHECK_EQ(g.f.eax, SEL_CODE32);
@@ -306,17 +302,13 @@ static void test_queries(void)
                      : "r"(SEL_DATA));
     CHECK(ok);
     CHECK_EQ(limit, 0xffffffff);
-    __asm__ volatile("larl %2, %0\n setz %1"
-                     : "+r"(ar), "=q"(ok)
-                     : "r"(0));
+    __asm__ volatile("larl %2, %0\n setz %1" : "+r"(ar), "=q"(ok) : "r"(0));
     CHECK(!ok);
     __asm__ volatile("verr %w2\n setz %0\n verw %w2\n setz %1"
                      : "=q"(readable), "=q"(writable)
                      : "r"(SEL_CODE32));
     CHECK(readable && !writable);
-    __asm__ volatile("arpl %w2, %w0\n setz %1"
-                     : "+r"(dst), "=q"(ok)
-                     : "r"(3));
+    __asm__ volatile("arpl %w2, %w0\n setz %1" : "+r"(dst), "=q"(ok) : "r"(3));
     CHECK(ok);
     CHECK_EQ(dst, 0x13);
 }

@@ -98,7 +98,7 @@ static void test_jump(void)
     CHECK_EQ(seen_tr, SEL_T1);
     CHECK_EQ(seen_flags & 0x4000, 0); /* JMP does not nest */
     CHECK_EQ(current_task(), SEL_TSS);
-    CHECK_EQ(type_of(SEL_T1), 9);     /* available again */
+    CHECK_EQ(type_of(SEL_T1), 9); /* available again */
     CHECK_EQ(type_of(SEL_TSS), 11);
     CHECK_EQ(READ_CR(0) & 8, 8); /* TS is set by a switch */
     __asm__ volatile("clts");

@@ -42,8 +42,8 @@ static void test_both(void)
         write8(va);
         CHECK_EQ(mem_read64(va), 0x8877665544332211);
         memcpy(&v, (void *)(first + 4096 - i), i);
-        CHECK(!memcmp((void *)(first + 4096 - i), "\x11\x22\x33\x44\x55\x66\x77",
-                      i));
+        CHECK(!memcmp((void *)(first + 4096 - i),
+                      "\x11\x22\x33\x44\x55\x66\x77", i));
         lock_add(va);
         CHECK_EQ(mem_read64(va), 0x8877665544332212);
     }

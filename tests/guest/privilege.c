@@ -38,18 +38,18 @@ CODE(i_int, "int $0x21");
 
 #define INSN(name)                                                             \
     {                                                                          \
-        #name, i_##name, i_##name##_end                                        \
+#        name, i_##name, i_##name##_end                                        \
     }
 
 static const struct {
     const char *name;
     const uint8_t *start, *end;
 } insns[] = {
-    INSN(hlt),    INSN(cli),    INSN(sti),    INSN(clts),   INSN(in),
-    INSN(out),    INSN(in_dx),  INSN(ins),    INSN(outs),   INSN(rdcr0),
-    INSN(rdcr8),  INSN(wrcr3),  INSN(wrcr4),  INSN(rddr),   INSN(wrdr),
-    INSN(lgdt),   INSN(lidt),   INSN(lldt),   INSN(ltr),    INSN(lmsw),
-    INSN(invlpg), INSN(invd),   INSN(wbinvd), INSN(rdmsr),  INSN(wrmsr),
+    INSN(hlt),    INSN(cli),    INSN(sti),     INSN(clts),   INSN(in),
+    INSN(out),    INSN(in_dx),  INSN(ins),     INSN(outs),   INSN(rdcr0),
+    INSN(rdcr8),  INSN(wrcr3),  INSN(wrcr4),   INSN(rddr),   INSN(wrdr),
+    INSN(lgdt),   INSN(lidt),   INSN(lldt),    INSN(ltr),    INSN(lmsw),
+    INSN(invlpg), INSN(invd),   INSN(wbinvd),  INSN(rdmsr),  INSN(wrmsr),
     INSN(swapgs), INSN(sysret), INSN(sysexit), INSN(xsetbv),
 };
 
@@ -158,8 +158,10 @@ static void test_umip(void)
 {
     static const struct {
         const uint8_t *start, *end;
-    } umip[] = {{i_sgdt, i_sgdt_end}, {i_sidt, i_sidt_end},
-                {i_sldt, i_sldt_end}, {i_str, i_str_end},
+    } umip[] = {{i_sgdt, i_sgdt_end},
+                {i_sidt, i_sidt_end},
+                {i_sldt, i_sldt_end},
+                {i_str, i_str_end},
                 {i_smsw, i_smsw_end}};
 
     for (unsigned i = 0; i < 5; i++)

@@ -64,10 +64,11 @@ static void test_up(const uint8_t *code, unsigned size, bool src, bool dst)
     r.rsi = src ? SRC + BYTES - done * size : SRC;
     r.rdi = dst ? DST + BYTES - done * size : DST;
     f = fault_of(&r);
-    expect(f, (uint64_t)code, left, r.rsi + (code == stosb_ || code == stosw_ ||
-                                             code == stosq_ || code == scasb_
-                                                 ? 0
-                                                 : done * size),
+    expect(f, (uint64_t)code, left,
+           r.rsi + (code == stosb_ || code == stosw_ || code == stosq_ ||
+                            code == scasb_
+                        ? 0
+                        : done * size),
            r.rdi + (code == lodsb_ ? 0 : done * size));
     CHECK_EQ(f.cr2, src ? SRC + BYTES : DST + BYTES);
 }
@@ -89,10 +90,8 @@ static void test_down(void)
 /* An element that crosses into the missing page is not written at all. */
 static void test_crossing(void)
 {
-    struct regs r = {.rcx = 20,
-                     .rsi = SRC,
-                     .rdi = DST + BYTES - 8 * 10 - 3,
-                     .code = movsq_};
+    struct regs r = {
+        .rcx = 20, .rsi = SRC, .rdi = DST + BYTES - 8 * 10 - 3, .code = movsq_};
     struct fault f;
 
     mem_write64(DST + BYTES - 8, 0x1111111111111111);
@@ -100,10 +99,8 @@ static void test_crossing(void)
     expect(f, (uint64_t)movsq_, 10, SRC + 80, DST + BYTES - 3);
     CHECK_EQ(f.cr2, DST + BYTES);
     CHECK_EQ(mem_read64(DST + BYTES - 8) >> 40, 0x111111);
-    r = (struct regs){.rcx = 20,
-                      .rsi = SRC + BYTES - 8 * 10 - 3,
-                      .rdi = DST,
-                      .code = movsq_};
+    r = (struct regs){
+        .rcx = 20, .rsi = SRC + BYTES - 8 * 10 - 3, .rdi = DST, .code = movsq_};
     f = fault_of(&r);
     expect(f, (uint64_t)movsq_, 10, SRC + BYTES - 3, DST + 80);
 }
@@ -121,8 +118,7 @@ static void on_fault(struct frame *f)
 static void test_resume(void)
 {
     uint64_t va = TEST_VA + 0x100000;
-    struct regs r = {.rcx = 0x5000, .rax = 0x77, .rdi = va + 5,
-                     .code = stosb_};
+    struct regs r = {.rcx = 0x5000, .rax = 0x77, .rdi = va + 5, .code = stosb_};
     unsigned wrong = 0;
 
     set_handler(14, on_fault);
@@ -134,10 +130,8 @@ static void test_resume(void)
         wrong += ((volatile uint8_t *)va)[5 + i] != 0x77;
     CHECK_EQ(wrong, 0);
     missing = 0;
-    r = (struct regs){.rcx = 0x800,
-                      .rsi = va + 5,
-                      .rdi = va + 0x10003,
-                      .code = movsq_};
+    r = (struct regs){
+        .rcx = 0x800, .rsi = va + 5, .rdi = va + 0x10003, .code = movsq_};
     run((uint64_t)&r);
     CHECK_EQ(missing, 5);
     CHECK_EQ(r.rcx, 0);
@@ -148,8 +142,7 @@ static void test_resume(void)
 /* Overlap: a forward copy by one byte spreads it. */
 static void test_overlap(void)
 {
-    struct regs r = {.rcx = 4000, .rsi = DST, .rdi = DST + 1,
-                     .code = movsb_};
+    struct regs r = {.rcx = 4000, .rsi = DST, .rdi = DST + 1, .code = movsb_};
     unsigned wrong = 0;
 
     *(volatile uint8_t *)DST = 0x42;
@@ -159,8 +152,7 @@ static void test_overlap(void)
     CHECK_EQ(wrong, 0);
     for (unsigned i = 0; i < 512; i++)
         mem_write64(DST + 8 * i, i);
-    r = (struct regs){.rcx = 500, .rsi = DST, .rdi = DST + 16,
-                      .code = movsq_};
+    r = (struct regs){.rcx = 500, .rsi = DST, .rdi = DST + 16, .code = movsq_};
     run((uint64_t)&r);
     for (unsigned i = 0; i < 500; i++)
         wrong += mem_read64(DST + 8 * i) != i % 2;
@@ -185,8 +177,10 @@ static void test_alias(void)
 
 static void test_zero(void)
 {
-    struct regs r = {.rcx = 0, .rsi = 0x8000000000000000,
-                     .rdi = 0x8000000000000000, .code = movsb_};
+    struct regs r = {.rcx = 0,
+                     .rsi = 0x8000000000000000,
+                     .rdi = 0x8000000000000000,
+                     .code = movsb_};
 
     CHECK_EQ(fault_of(&r).f.vector, NO_FAULT);
     CHECK_EQ(r.rcx, 0);

@@ -106,9 +106,9 @@ static void load(const uint8_t *start, const uint8_t *end)
 
 static void test_self(void)
 {
-    static const uint8_t nops[16] = {0xb8, 0x2a, 0, 0, 0, 0x90, 0x90, 0x90,
+    static const uint8_t nops[16] = {0xb8, 0x2a, 0,    0,    0,    0x90,
                                      0x90, 0x90, 0x90, 0x90, 0x90, 0x90,
-                                     0x90, 0x90};
+                                     0x90, 0x90, 0x90, 0x90};
 
     for (unsigned i = 0; i < 20; i++) {
         load(next_insn, next_insn_end);

@@ -6,8 +6,8 @@
 
 enum { ROUNDS = 50000 };
 
-static volatile uint64_t counter, done, ticket, turn, plain, pair[2]
-    __attribute__((aligned(16)));
+static volatile uint64_t counter, done, ticket, turn, plain,
+    pair[2] __attribute__((aligned(16)));
 static volatile uint64_t flag_a, flag_b;
 static uint64_t split; /* address of a counter across two pages */
 

@@ -166,9 +166,8 @@ static void bad_base(uint64_t msr)
 
 int main(void)
 {
-    static const uint32_t canonical[] = {MSR_LSTAR, MSR_CSTAR, 0xc0000100,
-                                         0xc0000101, 0xc0000102, 0x175,
-                                         0x176};
+    static const uint32_t canonical[] = {
+        MSR_LSTAR, MSR_CSTAR, 0xc0000100, 0xc0000101, 0xc0000102, 0x175, 0x176};
 
     *pte(USER_CODE, 2) = 0;
     *pte(USER_CODE, 3) |= PTE_U;

@@ -89,8 +89,7 @@ uint64_t *pte(uint64_t va, unsigned level);
 /* Map a page and INVLPG. flags as in a page-table entry. */
 void map_page(uint64_t va, uint64_t pa, uint64_t flags);
 /* Copy the bytes [start, end) into a new page mapped at va with flags. */
-void map_code(uint64_t va, const void *start, const void *end,
-              uint64_t flags);
+void map_code(uint64_t va, const void *start, const void *end, uint64_t flags);
 
 /* -- Instructions ---------------------------------------------------------- */
 

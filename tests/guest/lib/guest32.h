@@ -28,7 +28,7 @@ struct frame {
     uint32_t ds, es, fs, gs;
     uint32_t vector, error;
     uint32_t eip, cs, eflags;
-    uint32_t esp, ss;             /* if the ring changed */
+    uint32_t esp, ss;                /* if the ring changed */
     uint32_t v_es, v_ds, v_fs, v_gs; /* from virtual-8086 mode */
 };
 
@@ -48,8 +48,7 @@ void set_handler(unsigned vector, trap_handler *handler);
 /* Any gate: type 0x8e00 interrupt, 0x8f00 trap, 0x8500 task; DPL in 13..14 */
 void set_gate(unsigned vector, uint32_t offset, uint16_t sel, uint16_t attr);
 /* attr as in struct x86_seg: type, S, DPL, P in 0..7; AVL L D G in 12..15. */
-void set_descriptor(unsigned sel, uint32_t base, uint32_t limit,
-                    uint16_t attr);
+void set_descriptor(unsigned sel, uint32_t base, uint32_t limit, uint16_t attr);
 uint32_t *tss(void);
 
 /* Code for real mode, copied to REAL_CODE and run there. */

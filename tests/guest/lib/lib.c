@@ -191,10 +191,9 @@ void set_gate(unsigned vector, unsigned dpl, unsigned ist)
 {
     uint64_t addr = (uint64_t)(trap_entries + 16 * vector);
 
-    idt[2 * vector] = (addr & 0xffff) | (uint64_t)SEL_CODE64 << 16 |
-                      (uint64_t)ist << 32 |
-                      (uint64_t)(0x8e00 | dpl << 13) << 32 |
-                      (addr >> 16 & 0xffff) << 48;
+    idt[2 * vector] =
+        (addr & 0xffff) | (uint64_t)SEL_CODE64 << 16 | (uint64_t)ist << 32 |
+        (uint64_t)(0x8e00 | dpl << 13) << 32 | (addr >> 16 & 0xffff) << 48;
     idt[2 * vector + 1] = addr >> 32;
 }
 
@@ -264,8 +263,7 @@ void map_page(uint64_t va, uint64_t pa, uint64_t flags)
     invlpg(va);
 }
 
-void map_code(uint64_t va, const void *start, const void *end,
-              uint64_t flags)
+void map_code(uint64_t va, const void *start, const void *end, uint64_t flags)
 {
     uint64_t page = page_alloc();
 

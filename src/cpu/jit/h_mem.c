@@ -305,11 +305,10 @@ static void rip_behind(struct jit_vcpu *jv, uint32_t desc, uint64_t ret)
     if (!tb)
         return;
     map = &jv->eng->maps[tb->map];
-    for (unsigned i = 0; i < tb->nr_insns; i++)
-        if (map[i].guest == at) {
-            jv->st.rip = tb->rip + (i + 1 < tb->nr_insns
-                                        ? map[i + 1].guest
-                                        : tb->guest_size);
+    jv->st.rip = tb->rip + tb->guest_size;
+    for (unsigned i = 0; i < tb->nr_maps && map[i].host < tb->hot_size; i++)
+        if (map[i].guest > at) {
+            jv->st.rip = tb->rip + map[i].guest;
             return;
         }
 }

@@ -59,6 +59,8 @@ struct fault enter(const struct frame *regs);
  * change the frame. NULL takes it off. Any CPU. */
 typedef void trap_handler(struct frame *f);
 void set_handler(unsigned vector, trap_handler *handler);
+/* From a handler: end the guard after all, as if there were no handler. */
+void guard_end(struct frame *f);
 /* Descriptor fields of a gate: DPL and IST. */
 void set_gate(unsigned vector, unsigned dpl, unsigned ist);
 /* The TSS of the first CPU: 104 bytes and an I/O bitmap of 8 KiB and 1. */

@@ -147,10 +147,14 @@ static _Noreturn void unexpected(const struct frame *f)
 
 void trap(struct frame *f)
 {
-    if (handlers[f->vector]) {
+    if (handlers[f->vector])
         handlers[f->vector](f);
-        return;
-    }
+    else
+        guard_end(f);
+}
+
+void guard_end(struct frame *f)
+{
     if (!guard.active)
         unexpected(f);
     guard.active = false;

@@ -250,7 +250,8 @@ static int vcpu_create(void *engine, struct vcpu *v, struct err *err)
     jv->jc_mask = (uint64_t)(JC_ENTRIES - 1) << JC_SHIFT;
     jv->tlb_mask = (uint64_t)(TLB_ENTRIES - 1) << GPAGE_SHIFT;
     jv->mxcsr_default = 0x1f80;
-    jv->slot_mask = ~(uint64_t)0xffc;
+    jv->slot_mask = ~(uint64_t)0xff8;
+    jv->slot_mask32 = ~(uint64_t)0xffc;
     jv->cpu.st = &jv->st;
     jv->cpu.model = eng->model;
     jv->cpu.ops = &h_system_ops;

@@ -194,21 +194,23 @@ void gen_plan_hoist(struct gen *g)
         place(g, &p);
 }
 
-/* Flag-free: both ends of the range, aligned to 4 or 8, lie in the page. */
+/* Flag-free: the first and the last slot of the range are aligned, so neither
+ * crosses the page, and lie in it. */
 static void check_live(struct gen *g)
 {
     struct cold *c;
     int32_t last = (int32_t)(g->hoist_len - width(g));
+    uint32_t mask = gen_64(g) ? JV_SLOT_MASK : JV_SLOT_MASK32;
 
     e_store_gs(&g->e, JV_RCX_SAVE, R_CX);
     /* pext rcx, r10, gs:[page mask] */
     e_bytes(&g->e, "\x65\xc4\xe2\xaa\xf5", 5);
-    e_gs_operand(&g->e, R_CX, JV_SLOT_MASK);
+    e_gs_operand(&g->e, R_CX, mask);
     if (last > 0) {
         e_lea(&g->e, 1, R_T0, R_T0, R_NONE, 1, last);
         /* pext r10, r10, gs:[page mask] */
         e_bytes(&g->e, "\x65\xc4\x62\xaa\xf5", 5);
-        e_gs_operand(&g->e, R_T0, JV_SLOT_MASK);
+        e_gs_operand(&g->e, R_T0, mask);
         e_lea(&g->e, 1, R_CX, R_CX, R_T0, 1, 0);
     }
     e_u8(&g->e, 0xe3); /* jrcxz over the jump */

@@ -190,7 +190,7 @@ struct jit_vcpu {
     uint32_t link;
     uint64_t ret_glue;
     uint64_t tlb_mask;
-    uint64_t pad7;
+    uint64_t slot_mask32;
     uint64_t jc_mask;
     uint32_t mxcsr_default, pad4;
     uint64_t tmp2, pad5;

@@ -37,7 +37,8 @@
 #define JV_SELF        (JV_HOT + 80) /* struct jit_vcpu *, first mapping */
 #define JV_SHADOW_TOP  (JV_HOT + 88)
 #define JV_IRQ_WAIT    (JV_HOT + 96) /* u32: an interrupt waits for IF */
-#define JV_SLOT_MASK   (JV_HOT + 104) /* u64: ~0xffc: an aligned stack slot */
+#define JV_SLOT_MASK   (JV_HOT + 104) /* u64: ~0xff8: an aligned stack slot */
+#define JV_SLOT_MASK32 (JV_HOT + 152) /* u64: ~0xffc */
 #define JV_XCR0        (JV_HOT + 112) /* u64: what is saved of vector state */
 #define JV_HOST_SP     (JV_HOT + 120) /* jit_enter's frame */
 #define JV_EXIT        (JV_HOT + 128) /* u32: enum jit_exit */

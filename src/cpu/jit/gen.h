@@ -17,7 +17,8 @@ enum cold_kind {
     COLD_PENDING, /* the pending test at the checked entry failed */
     COLD_SEGMENT, /* segment limit exceeded: a helper decides */
     COLD_HOIST,   /* the stack window is elsewhere */
-    COLD_GROUP    /* a shared check failed */
+    COLD_GROUP,   /* a shared check failed */
+    COLD_DISPATCH /* an indirect call looks up its target */
 };
 
 struct cold {
@@ -131,6 +132,7 @@ void gen_jump(struct gen *g, uint64_t target);
 /* The same when JV_KEY has changed: the target is looked up by the new key. */
 void gen_jump_rekey(struct gen *g, uint64_t target);
 void gen_flow(struct gen *g);
+void gen_cold_dispatch(struct gen *g);
 /* Call a helper with RIP stored; end: it does not come back here. */
 void gen_helper(struct gen *g, h_fn *fn, uint64_t arg, uint64_t rip);
 void gen_store_rip(struct gen *g, uint64_t rip);

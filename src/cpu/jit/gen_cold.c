@@ -105,6 +105,7 @@ static void cold_one(struct gen *g, const struct cold *c)
     case COLD_SEGMENT: cold_segment(g, c); break;
     case COLD_HOIST: gen_cold_hoist(g, c); break;
     case COLD_GROUP: gen_cold_group(g, c); break;
+    case COLD_DISPATCH: gen_cold_dispatch(g); break;
     default: g->failed = true; break;
     }
 }

@@ -79,6 +79,8 @@ static void on_escape(void *opaque)
 {
     struct vmm *vm = opaque;
 
+    /* The prompt of the person's shell shall not follow the guest's. */
+    (void)fputc('\n', stderr);
     loop_stop(vm->loop, VMM_EXIT_OK);
 }
 

@@ -1,3 +1,4 @@
+/* The table of verbs (verb.c), and what is printed from it (help.c). */
 #include "cli/verb.h"
 
 #include <string.h>

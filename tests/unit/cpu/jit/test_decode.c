@@ -156,7 +156,6 @@ static void what_is_not_advertised_is_undefined(void **state)
         {"8f e9 78 01 c8", LONG3, IC_UD},       /* TBM */
         {"c4 e3 79 69 c1 10", LONG3, IC_UD},    /* FMA4 */
         {"0f 0f c1 9e", LONG3, IC_UD},          /* 3DNow! */
-        {"0f 0b", LONG3, IC_UD},                /* ud2 */
         {"06", LONG3, IC_UD},                   /* push es */
         {"27", LONG3, IC_UD},                   /* daa */
         {"ea 00 00 00 00 08 00", LONG3, IC_UD}, /* far jump */

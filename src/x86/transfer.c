@@ -30,7 +30,7 @@ int x86_target_init(struct x86_cpu *cpu, struct x86_target *t,
     if (!x86_desc_present(d->lo))
         return x86_fault_sel(cpu, X86_NP, d->sel);
     if (t->wide ? !x86_is_canonical(rip)
-                : (uint32_t)rip > x86_desc_limit(d->lo))
+                : rip > x86_desc_limit(d->lo)) /* all 64 bits of it */
         return x86_fault_err(cpu, X86_GP, 0);
     if (x86_desc_set_accessed(cpu, d) < 0)
         return X86_FAULT;

@@ -420,6 +420,20 @@ static bool state_area(const struct insn *in, uint32_t key)
            in->d.mnemonic == ZYDIS_MNEMONIC_XRSTOR64;
 }
 
+/* AMD's CPUs refuse the 64-bit forms outside 64-bit mode, where others take
+ * them for the 32-bit ones. */
+static bool refused_width(const struct insn *in, uint32_t key,
+                          const struct cpuid_model *model)
+{
+    if ((key & KEY_SIZE_MASK) == 2 || !model->amd ||
+        in->d.encoding != ZYDIS_INSTRUCTION_ENCODING_VEX || !in->d.raw.vex.W)
+        return false;
+    return in->d.mnemonic == ZYDIS_MNEMONIC_VPINSRD ||
+           in->d.mnemonic == ZYDIS_MNEMONIC_VPINSRQ ||
+           in->d.mnemonic == ZYDIS_MNEMONIC_VPEXTRD ||
+           in->d.mnemonic == ZYDIS_MNEMONIC_VPEXTRQ;
+}
+
 /* What privilege and mode make of an instruction. */
 static enum insn_class mode_gate(const struct insn *in, uint32_t key)
 {
@@ -616,7 +630,8 @@ int insn_decode(struct insn *in, const uint8_t *bytes, size_t len,
     memcpy(in->bytes, bytes, in->d.length);
     fix_sib(in);
     find_operands(in);
-    in->class = classify(in, key, model);
+    in->class = refused_width(in, key, model) ? IC_UD
+                                              : classify(in, key, model);
     in->class = fpu_gate(in, key);
     in->class = mode_gate(in, key);
     flags_of(in);

@@ -69,7 +69,8 @@ static void cold_segment(struct gen *g, const struct cold *c)
     e_mov_imm(&g->e, R_T1, (uint64_t)(uintptr_t)h_segment);
     e_mov_imm(&g->e, R_T0,
               H_SEGMENT_REG(c->seg) | H_SEGMENT_WRITE(c->write) |
-                  H_SEGMENT_SIZE(c->desc));
+                  H_SEGMENT_SIZE(c->desc & DESC_SIZE_MASK) |
+                  (c->desc & DESC_ALIGNED ? H_SEGMENT_ALIGNED : 0));
     e_call_gs(&g->e, JV_GLUE + 8 * GLUE_HELPER);
     e_load_gs(&g->e, R_T0, JV_GLUE_TMP);
     if (c->glue)

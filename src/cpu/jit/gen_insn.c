@@ -259,6 +259,7 @@ static bool vex_w(const struct gen *g)
     case ZYDIS_MNEMONIC_VPINSRD: case ZYDIS_MNEMONIC_VPEXTRD:
     case ZYDIS_MNEMONIC_VPINSRB: case ZYDIS_MNEMONIC_VPEXTRB:
     case ZYDIS_MNEMONIC_VPINSRW: case ZYDIS_MNEMONIC_VPEXTRW:
+    case ZYDIS_MNEMONIC_VPCMPESTRI: case ZYDIS_MNEMONIC_VPCMPESTRM:
     case ZYDIS_MNEMONIC_VEXTRACTPS: case ZYDIS_MNEMONIC_VMOVMSKPS:
     case ZYDIS_MNEMONIC_VMOVMSKPD: case ZYDIS_MNEMONIC_VPMOVMSKB:
         return false;
@@ -429,10 +430,11 @@ static void emit_with_slots(struct gen *g, struct form *f)
 
 static void store_slots(struct gen *g, const struct form *f)
 {
-    /* The first destination last: on equal registers it wins (MULX). */
-    slot_store(g, &f->rm);
+    /* The first destination last: on equal registers it wins (MULX; XADD,
+     * which has it in rm). */
     slot_store(g, &f->vvvv);
     slot_store(g, &f->reg);
+    slot_store(g, &f->rm);
 }
 
 static void form_init(struct gen *g, struct form *f)
@@ -491,9 +493,9 @@ void gen_plain(struct gen *g)
             e_op_mem(&g->e, 0xc7, 0, 0, R_T0, g->m_idx, 1, g->m_disp + off);
             e_u32(&g->e, off == 24 ? 0xffff0000u : 0);
         }
+    store_slots(g, &f); /* in the copy, too: the commit uses the scratches */
     if (g->in->mem_write)
         gen_store_done(g);
-    store_slots(g, &f);
 }
 
 /*

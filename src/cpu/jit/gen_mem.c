@@ -105,6 +105,29 @@ static uint32_t seg_base_off(int seg)
                       (size_t)seg * sizeof(struct x86_seg));
 }
 
+/* Vector operands that must be aligned: legacy SSE's, unless the instruction
+ * says that it is for unaligned ones; VEX only where it says aligned. */
+static bool aligned_operand(const struct insn *in, unsigned size)
+{
+    switch (in->d.mnemonic) {
+    case ZYDIS_MNEMONIC_VMOVAPS: case ZYDIS_MNEMONIC_VMOVAPD:
+    case ZYDIS_MNEMONIC_VMOVDQA: case ZYDIS_MNEMONIC_VMOVNTPS:
+    case ZYDIS_MNEMONIC_VMOVNTPD: case ZYDIS_MNEMONIC_VMOVNTDQ:
+    case ZYDIS_MNEMONIC_VMOVNTDQA: case ZYDIS_MNEMONIC_CMPXCHG16B:
+        return true;
+    case ZYDIS_MNEMONIC_MOVUPS: case ZYDIS_MNEMONIC_MOVUPD:
+    case ZYDIS_MNEMONIC_MOVDQU: case ZYDIS_MNEMONIC_LDDQU:
+    case ZYDIS_MNEMONIC_PCMPESTRI: case ZYDIS_MNEMONIC_PCMPESTRM:
+    case ZYDIS_MNEMONIC_PCMPISTRI: case ZYDIS_MNEMONIC_PCMPISTRM:
+        return false;
+    default:
+        return size == 16 &&
+               in->d.encoding == ZYDIS_INSTRUCTION_ENCODING_LEGACY &&
+               in->d.meta.isa_ext != ZYDIS_ISA_EXT_BASE &&
+               in->d.meta.isa_ext != ZYDIS_ISA_EXT_SHA; /* up to the CPU */
+    }
+}
+
 static void gen_seg_limit(struct gen *g, int seg, unsigned size, bool write,
                           bool live)
 {
@@ -125,7 +148,7 @@ static void gen_seg_limit(struct gen *g, int seg, unsigned size, bool write,
     c = gen_cold(g, COLD_SEGMENT, from);
     c->seg = (uint8_t)seg;
     c->write = write;
-    c->desc = size;
+    c->desc = size | (aligned_operand(g->in, size) ? DESC_ALIGNED : 0);
     c->glue = live; /* flags are to be restored */
     c->resume = g->e.p;
 }
@@ -175,29 +198,6 @@ static void gen_tlb(struct gen *g, unsigned size, bool write, uint32_t desc)
     e_op_gs_idx8(&g->e, 0x03, R_T0, R_T1, table + TLB_ADDENDS); /* add r10, addend */
     c->resume = g->e.p;
     c->copy_end = NULL;
-}
-
-/* Vector operands that must be aligned: legacy SSE's, unless the instruction
- * says that it is for unaligned ones; VEX only where it says aligned. */
-static bool aligned_operand(const struct insn *in, unsigned size)
-{
-    switch (in->d.mnemonic) {
-    case ZYDIS_MNEMONIC_VMOVAPS: case ZYDIS_MNEMONIC_VMOVAPD:
-    case ZYDIS_MNEMONIC_VMOVDQA: case ZYDIS_MNEMONIC_VMOVNTPS:
-    case ZYDIS_MNEMONIC_VMOVNTPD: case ZYDIS_MNEMONIC_VMOVNTDQ:
-    case ZYDIS_MNEMONIC_VMOVNTDQA: case ZYDIS_MNEMONIC_CMPXCHG16B:
-        return true;
-    case ZYDIS_MNEMONIC_MOVUPS: case ZYDIS_MNEMONIC_MOVUPD:
-    case ZYDIS_MNEMONIC_MOVDQU: case ZYDIS_MNEMONIC_LDDQU:
-    case ZYDIS_MNEMONIC_PCMPESTRI: case ZYDIS_MNEMONIC_PCMPESTRM:
-    case ZYDIS_MNEMONIC_PCMPISTRI: case ZYDIS_MNEMONIC_PCMPISTRM:
-        return false;
-    default:
-        return size == 16 &&
-               in->d.encoding == ZYDIS_INSTRUCTION_ENCODING_LEGACY &&
-               in->d.meta.isa_ext != ZYDIS_ISA_EXT_BASE &&
-               in->d.meta.isa_ext != ZYDIS_ISA_EXT_SHA; /* up to the CPU */
-    }
 }
 
 void gen_check(struct gen *g, int seg, unsigned size, bool write)

@@ -369,6 +369,17 @@ static uint64_t fit(const struct string *s, uint64_t n)
     return n;
 }
 
+/* A fault of the destination is set up: has the source one, too? */
+static void no_destination(struct string *s)
+{
+    struct jit_vcpu *jv = s->jv;
+    uint8_t vector = jv->cpu.fault.vector;
+    void *src;
+
+    if (operand(s, X86_RSI, false, &src))
+        fault(jv, vector);
+}
+
 /* Up to max elements; returns how many, 0 on a fault. */
 static uint64_t chunk(struct string *s, uint64_t max)
 {
@@ -377,8 +388,11 @@ static uint64_t chunk(struct string *s, uint64_t max)
 
     if (reads_src(s) && !(max = in_segment(s, X86_RSI, max, false)))
         return 0;
-    if (has_dst(s) && !(max = in_segment(s, X86_RDI, max, !compares(s))))
+    if (has_dst(s) && !(max = in_segment(s, X86_RDI, max, !compares(s)))) {
+        if (s->op == OP_MOVS) /* the source is read before */
+            no_destination(s);
         return 0;
+    }
     n = fit(s, max);
     if (n > 1 || (n == 1 && max == 1)) {
         if (s->op == OP_CMPS && !operand(s, X86_RDI, false, &dst))

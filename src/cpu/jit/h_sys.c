@@ -230,7 +230,8 @@ int h_syscall(struct jit_vcpu *jv, uint64_t arg)
 
     h_flags_out(jv);
     rc = x86_syscall(&jv->cpu, next_rip(jv, arg));
-    return done(jv, rc, step && (jv->st.rflags & X86_FLAGS_TF));
+    return done(jv, rc,
+                jv->step || (step && (jv->st.rflags & X86_FLAGS_TF)));
 }
 
 int h_sysret(struct jit_vcpu *jv, uint64_t arg)
@@ -239,21 +240,22 @@ int h_sysret(struct jit_vcpu *jv, uint64_t arg)
 
     h_flags_out(jv);
     rc = x86_sysret(&jv->cpu, (arg >> 8) == 64 ? 8 : 4);
-    return done(jv, rc, false);
+    return done(jv, rc, jv->step);
 }
 
 int h_iret(struct jit_vcpu *jv, uint64_t arg)
 {
+    bool step = stepping(jv); /* with TF before it, whatever it loads */
     int rc;
 
     h_flags_out(jv);
     rc = x86_iret(&jv->cpu, (unsigned)(arg >> 11));
-    if (!(jv->st.dr7 & 0xff)) /* RF means breakpoints only */
+    if (!step && !(jv->st.dr7 & 0xff)) /* RF means breakpoints only */
         jv->st.rflags &= ~(uint64_t)X86_FLAGS_RF;
     if (rc == X86_OK && !jv->st.nmi_blocked &&
         atomic_load(&jv->v->events) & VCPU_EVENT_NMI)
         atomic_fetch_or(&jv->pending, 0x100);
-    return done(jv, rc, false);
+    return done(jv, rc, step);
 }
 
 int h_swapgs(struct jit_vcpu *jv, uint64_t arg)
@@ -333,10 +335,14 @@ int h_segment(struct jit_vcpu *jv, uint64_t arg)
 {
     enum x86_sreg reg = (enum x86_sreg)(arg & 7);
     const uint64_t *off = (const void *)((const uint8_t *)jv + JV_GLUE_TMP);
+    unsigned size = arg >> 4 & DESC_SIZE_MASK;
+    bool aligned = !(arg & H_SEGMENT_ALIGNED) ||
+                   !((jv->st.seg[reg].base + *off) & (size - 1));
 
-    if (x86_seg_allows(&jv->st, reg, *off, (unsigned)(arg >> 4), arg & 8))
+    if (x86_seg_allows(&jv->st, reg, *off, size, arg & 8))
         return H_CONTINUE;
-    return h_raise(jv, reg == X86_SS ? X86_SS_FAULT : X86_GP, true, 0);
+    return h_raise(jv, reg == X86_SS && aligned ? X86_SS_FAULT : X86_GP, true,
+                   0);
 }
 
 int h_rare(struct jit_vcpu *jv, uint64_t arg)

@@ -24,6 +24,7 @@ h_fn h_rdmsr, h_wrmsr, h_cpuid, h_syscall, h_sysret, h_iret, h_swapgs, h_hlt,
 #define H_SEGMENT_REG(r)   ((uint64_t)(r))
 #define H_SEGMENT_WRITE(w) ((uint64_t)(w) << 3)
 #define H_SEGMENT_SIZE(n)  ((uint64_t)(n) << 4)
+#define H_SEGMENT_ALIGNED  0x1000u /* must be, to its size */
 
 /* h_xsave's and h_invlpg's argument; the linear address is in jv->tmp */
 #define H_AREA_LENGTH(n) ((uint64_t)(n))

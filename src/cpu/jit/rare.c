@@ -373,6 +373,8 @@ uint64_t rare_run(void *opaque, uint64_t length, uint64_t b, uint64_t c)
         return h_fault(jv) == H_EXIT ? H_EXIT : H_CONTINUE;
     if (rc == RARE_EXIT)
         return H_EXIT;
+    if (r.delivered)
+        return H_CONTINUE;
     if (!r.transferred)
         jv->st.rip = r.next;
     h_mode_changed(jv);

@@ -17,6 +17,7 @@ struct rare {
     const struct insn *in;
     uint64_t next;     /* RIP after the instruction */
     bool transferred;  /* RIP is set already */
+    bool delivered;    /* an event was, or RIP stays: the state is in jv */
 };
 
 /* Not handled here: try the next table. */

@@ -279,14 +279,10 @@ static int string(struct rare *r)
             seg = X86_ES;
     }
     rc = h_string(r->jv, arg | H_STRING_SEG((uint64_t)seg));
-    r->transferred = rc != H_CONTINUE;
+    r->delivered = rc != H_CONTINUE;
     r->st->rflags = (r->st->rflags & ~(uint64_t)X86_FLAGS_ARITH) |
                     (r->jv->arith & X86_FLAGS_ARITH);
-    if (rc == H_EXIT)
-        return RARE_EXIT;
-    if (r->transferred) /* flags are in split form already */
-        h_flags_out(r->jv);
-    return X86_OK;
+    return rc == H_EXIT ? RARE_EXIT : X86_OK;
 }
 
 int rare_legacy(struct rare *r)

@@ -58,7 +58,8 @@ static int fxsave(struct rare *r)
     if (gva & 15)
         return rare_gp(r);
     /* The last 96 bytes, and XMM8..15 outside 64-bit mode, stay. */
-    if (rare_read_mem(r, gva, buf, LEGACY) < 0)
+    if (rare_probe_write(r, gva, LEGACY) < 0 ||
+        rare_read_mem(r, gva, buf, LEGACY) < 0)
         return X86_FAULT;
     materialize(r->st);
     memcpy(buf, r->st->xsave, XMM_OFF + (regs ? 256 : 128));
@@ -131,6 +132,7 @@ static int xsave(struct rare *r, bool compact, bool skip_init)
     gva_t gva;
 
     if (xsave_gate(r, &gva, len, true) < 0 ||
+        rare_probe_write(r, gva, len) < 0 ||
         rare_read_mem(r, gva, buf, len) < 0)
         return X86_FAULT;
     materialize(r->st);
@@ -416,7 +418,9 @@ static int maskmov_bytes(struct rare *r)
     di &= width == 64 ? ~(uint64_t)0 : width == 32 ? UINT32_MAX : UINT16_MAX;
     if (mmx)
         enter_mmx(r);
-    if (rare_linear(r, seg, di, len, true, &gva) < 0 ||
+    if (rare_linear(r, seg, di, 1, true, &gva) < 0 ||
+        rare_probe_write(r, gva, 1) < 0 ||
+        rare_linear(r, seg, di, len, true, &gva) < 0 ||
         rare_probe_write(r, gva, len) < 0)
         return X86_FAULT;
     v = maskmov_reg(r, src);

@@ -16,12 +16,7 @@
  */
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-enum {
-    HEADER = 8,
-    RAM = 0x8000,
-    ROM = 0x10000,
-    ROUNDS = 64
-};
+enum { HEADER = 8, RAM = 0x8000, ROM = 0x10000, ROUNDS = 64 };
 
 static void init_ram(struct gmem *gm)
 {

@@ -69,8 +69,9 @@ int jit_cache_init(struct jit_engine *eng, struct err *err)
     eng->write_hints = reserve(eng->gmem->nr_pages * sizeof(uint64_t));
     eng->slots = reserve(SLOT_MAX * sizeof(*eng->slots));
     eng->slot_hash = reserve(SLOT_MAX * sizeof(*eng->slot_hash));
-    if (!eng->slots || !eng->slot_hash || !eng->tbs || !eng->links || !eng->maps || !eng->hash ||
-        !eng->kpages || !eng->pages || !eng->write_hints)
+    if (!eng->slots || !eng->slot_hash || !eng->tbs || !eng->links ||
+        !eng->maps || !eng->hash || !eng->kpages || !eng->pages ||
+        !eng->write_hints)
         return err_set(err, -ENOMEM,
                        "reserve the translator's tables: out of memory");
     eng->nr_tbs = eng->nr_links = eng->nr_slots = 1;
@@ -106,8 +107,7 @@ void jit_flush_code(struct jit_engine *eng)
     eng->nr_maps = 0;
     (void)madvise(eng->slot_hash, SLOT_MAX * sizeof(*eng->slot_hash),
                   MADV_DONTNEED);
-    (void)madvise(eng->hash, JIT_HASH_SIZE * sizeof(*eng->hash),
-                  MADV_DONTNEED);
+    (void)madvise(eng->hash, JIT_HASH_SIZE * sizeof(*eng->hash), MADV_DONTNEED);
     (void)madvise(eng->kpages, JIT_KPAGES * sizeof(*eng->kpages),
                   MADV_DONTNEED);
     (void)madvise(eng->pages, eng->gmem->nr_pages * sizeof(*eng->pages),

@@ -12,8 +12,8 @@
  * that says which rule translates it, and which arithmetic flags matter.
  */
 enum insn_class {
-    IC_UD,     /* not on the list: #UD */
-    IC_PLAIN,  /* runs as itself, operands renamed */
+    IC_UD,    /* not on the list: #UD */
+    IC_PLAIN, /* runs as itself, operands renamed */
     IC_NOP,
     IC_LEA,
     IC_BT_MEM, /* bit string in memory, index in a register */
@@ -22,7 +22,7 @@ enum insn_class {
     IC_LEAVE,
     IC_PUSHF,
     IC_JCC,
-    IC_LOOP,   /* LOOPcc, JrCXZ */
+    IC_LOOP, /* LOOPcc, JrCXZ */
     IC_JMP,
     IC_JMP_IND,
     IC_CALL,
@@ -38,11 +38,11 @@ enum insn_class {
     IC_STRING,
     IC_FSGSBASE,
     IC_MOV_SYSTEM, /* selectors and control registers, inline or by helper */
-    IC_ADDRESS, /* a helper that gets the linear address of the operand */
-    IC_FSTENV, /* x87 environment images: pointers are scrubbed */
-    IC_HELPER, /* a helper; may go on in the block */
-    IC_SYSTEM, /* a helper that ends the block */
-    IC_RARE    /* done in C from the decoded form; ends the block */
+    IC_ADDRESS,    /* a helper that gets the linear address of the operand */
+    IC_FSTENV,     /* x87 environment images: pointers are scrubbed */
+    IC_HELPER,     /* a helper; may go on in the block */
+    IC_SYSTEM,     /* a helper that ends the block */
+    IC_RARE        /* done in C from the decoded form; ends the block */
 };
 
 struct insn {
@@ -51,9 +51,9 @@ struct insn {
     uint64_t rip;
     uint8_t bytes[16];
     enum insn_class class;
-    uint32_t flags_read;   /* of X86_FLAGS_ARITH */
-    uint32_t flags_kill;   /* certainly overwritten */
-    uint32_t flags_live;   /* before it, by somebody later or itself */
+    uint32_t flags_read; /* of X86_FLAGS_ARITH */
+    uint32_t flags_kill; /* certainly overwritten */
+    uint32_t flags_live; /* before it, by somebody later or itself */
     uint32_t flags_live_after;
     /* Operands by their place in the encoding; NULL = absent. */
     const ZydisDecodedOperand *reg, *rm, *vvvv;
@@ -66,8 +66,8 @@ struct insn {
  * Returns 0; -1 if more bytes are needed; 1 if it is invalid or not offered
  * by the model: class is then IC_UD and d.length may be 0.
  */
-int insn_decode(struct insn *in, const uint8_t *bytes, size_t len,
-                uint32_t key, const struct cpuid_model *model, uint64_t rip);
+int insn_decode(struct insn *in, const uint8_t *bytes, size_t len, uint32_t key,
+                const struct cpuid_model *model, uint64_t rip);
 
 /* Hardware number of a general register operand; *high is set for AH..BH. */
 unsigned insn_gpr(ZydisRegister r, bool *high);

@@ -11,12 +11,45 @@
  * end. None of these choose instructions that change flags unless their name
  * is that of an ALU operation.
  */
-enum { R_AX, R_CX, R_DX, R_BX, R_SP, R_BP, R_SI, R_DI,
-       R_8, R_GSP, R_T0, R_T1, R_12, R_13, R_14, R_15, R_NONE = 255 };
+enum {
+    R_AX,
+    R_CX,
+    R_DX,
+    R_BX,
+    R_SP,
+    R_BP,
+    R_SI,
+    R_DI,
+    R_8,
+    R_GSP,
+    R_T0,
+    R_T1,
+    R_12,
+    R_13,
+    R_14,
+    R_15,
+    R_NONE = 255
+};
 /* R_GSP (r9) holds the guest's RSP; R_T0 (r10) and R_T1 (r11) are scratch. */
 
-enum { CC_O, CC_NO, CC_B, CC_AE, CC_Z, CC_NZ, CC_BE, CC_A, CC_S, CC_NS, CC_P,
-       CC_NP, CC_L, CC_GE, CC_LE, CC_G };
+enum {
+    CC_O,
+    CC_NO,
+    CC_B,
+    CC_AE,
+    CC_Z,
+    CC_NZ,
+    CC_BE,
+    CC_A,
+    CC_S,
+    CC_NS,
+    CC_P,
+    CC_NP,
+    CC_L,
+    CC_GE,
+    CC_LE,
+    CC_G
+};
 
 struct emit {
     uint8_t *p, *end;
@@ -51,8 +84,8 @@ static inline void e_u64(struct emit *e, uint64_t v)
     e_bytes(e, &v, 8);
 }
 
-static inline void e_rex(struct emit *e, unsigned w, unsigned reg,
-                         unsigned idx, unsigned rm, bool force)
+static inline void e_rex(struct emit *e, unsigned w, unsigned reg, unsigned idx,
+                         unsigned rm, bool force)
 {
     unsigned rex = 0x40u | w << 3 | (reg >> 3 & 1u) << 2 |
                    (idx >> 3 & 1u) << 1 | (rm >> 3 & 1u);
@@ -194,8 +227,7 @@ static inline void e_op_mem(struct emit *e, unsigned op, unsigned w,
                             unsigned reg, unsigned base, unsigned idx,
                             unsigned scale, int32_t disp)
 {
-    e_rex(e, w, reg, idx == R_NONE ? 0 : idx, base == R_NONE ? 0 : base,
-          false);
+    e_rex(e, w, reg, idx == R_NONE ? 0 : idx, base == R_NONE ? 0 : base, false);
     e_u8(e, op);
     e_mem(e, reg, base, idx, scale, disp);
 }

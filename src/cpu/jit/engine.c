@@ -63,8 +63,8 @@ static int create(void **out, const struct engine_config *cfg, struct err *err)
     eng->gmem = cfg->gmem;
     eng->nr_vcpus = cfg->nr_vcpus;
     eng->bmi2 = host_has_bmi2();
-    eng->fast_pext = eng->bmi2 && !__builtin_cpu_is("znver1") &&
-                     !__builtin_cpu_is("znver2");
+    eng->fast_pext =
+        eng->bmi2 && !__builtin_cpu_is("znver1") && !__builtin_cpu_is("znver2");
     eng->fsgsbase = getauxval(AT_HWCAP2) & 2; /* HWCAP2_FSGSBASE */
     rc = jit_cache_init(eng, err);
     if (rc < 0) {
@@ -217,8 +217,7 @@ static int vcpu_create(void *engine, struct vcpu *v, struct err *err)
     int rc;
 
     if (!sets)
-        return err_set(err, -ENOMEM, "create vCPU %u: out of memory",
-                       v->index);
+        return err_set(err, -ENOMEM, "create vCPU %u: out of memory", v->index);
     rc = map_regions(&jv, sets, err);
     if (rc < 0) {
         for (unsigned i = 0; i < JIT_NR_SETS; i++)
@@ -237,11 +236,10 @@ static int vcpu_create(void *engine, struct vcpu *v, struct err *err)
     jv->gen = calloc(1, sizeof(*jv->gen));
     if (jv->gen)
         jv->gen->insns = calloc(TB_MAX_INSNS, sizeof(*jv->gen->insns));
-    if (!jv->shadow_map || !jv->c_map || !jv->alt_stack || !jv->nowhere || !jv->gen ||
-        !jv->gen->insns) {
+    if (!jv->shadow_map || !jv->c_map || !jv->alt_stack || !jv->nowhere ||
+        !jv->gen || !jv->gen->insns) {
         free_parts(jv);
-        return err_set(err, -ENOMEM, "create vCPU %u: out of memory",
-                       v->index);
+        return err_set(err, -ENOMEM, "create vCPU %u: out of memory", v->index);
     }
     init_stacks(jv);
     set_glue(jv);

@@ -49,7 +49,9 @@ static int vector_of(int sig, const siginfo_t *si, const ucontext_t *uc)
 
     (void)si;
     switch (trap) {
-    case X86_DE: case X86_MF: case X86_XM: return (int)trap;
+    case X86_DE:
+    case X86_MF:
+    case X86_XM: return (int)trap;
     case X86_UD: return X86_UD;
     case X86_GP: return X86_GP;
     default: return sig == SIGFPE ? X86_DE : -1;

@@ -23,14 +23,14 @@ enum cold_kind {
 
 struct cold {
     uint8_t kind;
-    uint8_t glue;     /* COLD_GLUE: index; PENDING: 1 = restore rcx */
+    uint8_t glue; /* COLD_GLUE: index; PENDING: 1 = restore rcx */
     uint8_t write;
     uint8_t seg;
-    uint8_t *from;    /* rel32 to patch with the address of the cold path */
-    uint8_t *resume;  /* hot code to go back to */
+    uint8_t *from;     /* rel32 to patch with the address of the cold path */
+    uint8_t *resume;   /* hot code to go back to */
     uint8_t *copy_end; /* write: end of the code to copy */
     uint32_t desc, table, link;
-    uint16_t guest;   /* offset of the instruction, for the map */
+    uint16_t guest; /* offset of the instruction, for the map */
     uint64_t rip;
 };
 
@@ -38,7 +38,7 @@ enum { GEN_MAX_COLD = 4 * TB_MAX_INSNS };
 
 /* Accesses of a block through one base register that share a check. */
 struct gen_group {
-    uint8_t base;  /* guest register, or GEN_BASE_NONE: constant addresses */
+    uint8_t base; /* guest register, or GEN_BASE_NONE: constant addresses */
     bool write;
     uint8_t from;  /* first instruction that sees this value of the base */
     uint8_t first; /* first access */
@@ -55,9 +55,9 @@ struct gen {
     struct jit_engine *eng;
     uint8_t *start;
     uint32_t key;
-    unsigned mode;      /* enum jit_mode */
+    unsigned mode;         /* enum jit_mode */
     uint64_t rip, cs_base; /* of the block */
-    unsigned code_size; /* 2, 4 or 8: default address width of the mode */
+    unsigned code_size;    /* 2, 4 or 8: default address width of the mode */
     const struct insn *in;
     struct insn *insns;
     unsigned nr_insns;
@@ -72,15 +72,15 @@ struct gen {
     struct jit_vcpu *jv;
     /* Stack accesses whose check is shared (gen_hoist.c). */
     bool shared[TB_MAX_INSNS];
-    unsigned hoist_at;      /* instruction in front of which the check is */
-    int32_t hoist_lo;       /* from RSP there, in bytes */
-    unsigned hoist_len;     /* 0: no shared check in this block */
-    bool win;               /* the current instruction relies on it */
+    unsigned hoist_at;  /* instruction in front of which the check is */
+    int32_t hoist_lo;   /* from RSP there, in bytes */
+    unsigned hoist_len; /* 0: no shared check in this block */
+    bool win;           /* the current instruction relies on it */
     struct gen_group group[GEN_MAX_GROUPS];
     unsigned nr_groups;
-    uint8_t in_group[TB_MAX_INSNS]; /* 1 + group of the instruction, or 0 */
+    uint8_t in_group[TB_MAX_INSNS];    /* 1 + group of the instruction, or 0 */
     const struct gen_group *shared_by; /* of the current instruction */
-    const struct gen_group *fresh; /* its slot's value is still in r10 */
+    const struct gen_group *fresh;     /* its slot's value is still in r10 */
     /* The checked operand is at [r10 + m_idx + m_disp]. */
     unsigned m_idx;
     int32_t m_disp;

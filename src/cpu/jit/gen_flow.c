@@ -120,8 +120,8 @@ static uint32_t slot_for(struct gen *g, uint64_t target)
 {
     struct jit_engine *eng = g->eng;
     uint32_t key = g->key & ~(uint32_t)KEY_UNHOISTED;
-    uint32_t h = (uint32_t)((target * 0x9e3779b97f4a7c15ull) >> 48) ^
-                 (key & 0xffff);
+    uint32_t h =
+        (uint32_t)((target * 0x9e3779b97f4a7c15ull) >> 48) ^ (key & 0xffff);
     uint16_t *hint = &eng->slot_hash[h];
 
     if (*hint && eng->slots[*hint].rip == target &&
@@ -235,8 +235,8 @@ static void jump_indirect(struct gen *g)
 
 static uint64_t branch_target(const struct gen *g)
 {
-    uint64_t t = g->in->rip + g->in->d.length +
-                 (uint64_t)g->in->op[0].imm.value.s;
+    uint64_t t =
+        g->in->rip + g->in->d.length + (uint64_t)g->in->op[0].imm.value.s;
 
     if (gen_64(g))
         return t;

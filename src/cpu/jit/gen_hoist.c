@@ -58,8 +58,8 @@ static bool constant_step(const struct gen *g, const struct insn *in,
     int64_t v;
 
     if (in->op[0].type != ZYDIS_OPERAND_TYPE_REGISTER ||
-        in->op[0].reg.value != (gen_64(g) ? ZYDIS_REGISTER_RSP
-                                          : ZYDIS_REGISTER_ESP))
+        in->op[0].reg.value !=
+            (gen_64(g) ? ZYDIS_REGISTER_RSP : ZYDIS_REGISTER_ESP))
         return false;
     if (in->class == IC_LEA) {
         const ZydisDecodedOperand *m = &in->op[1];
@@ -106,8 +106,8 @@ static bool rsp_operand(const struct gen *g, const struct insn *in)
     const ZydisDecodedOperand *m = in->rm;
 
     return in->mem && m->mem.index == ZYDIS_REGISTER_NONE &&
-           m->mem.base == (gen_64(g) ? ZYDIS_REGISTER_RSP
-                                     : ZYDIS_REGISTER_ESP) &&
+           m->mem.base ==
+               (gen_64(g) ? ZYDIS_REGISTER_RSP : ZYDIS_REGISTER_ESP) &&
            m->mem.segment != ZYDIS_REGISTER_FS &&
            m->mem.segment != ZYDIS_REGISTER_GS && m->size <= 64 * 8 &&
            (int32_t)m->mem.disp.value > -MAX_OFFSET &&
@@ -128,9 +128,10 @@ static void plan_one(struct gen *g, struct plan *p, unsigned i)
     int32_t n = (int32_t)width(g), by;
 
     switch (in->class) {
-    case IC_PUSH: case IC_PUSHF: case IC_CALL: case IC_CALL_IND:
-        plan_push(g, p, i);
-        return;
+    case IC_PUSH:
+    case IC_PUSHF:
+    case IC_CALL:
+    case IC_CALL_IND: plan_push(g, p, i); return;
     case IC_RET: (void)share(g, p, i, p->at, width(g)); return;
     case IC_POP:
         if (!in->mem)
@@ -273,8 +274,8 @@ void gen_cold_hoist(struct gen *g, const struct cold *c)
     e_alu_imm(&g->e, 4, 0, R_T1, 0xfff);
     e_alu_imm(&g->e, 7, 0, R_T1, limit);
     cross = e_jcc32(&g->e, CC_A);
-    e_mov_imm(&g->e, R_T1, (uint64_t)g->mode << DESC_MODE_SHIFT |
-                               DESC_WRITE | DESC_STACK);
+    e_mov_imm(&g->e, R_T1,
+              (uint64_t)g->mode << DESC_MODE_SHIFT | DESC_WRITE | DESC_STACK);
     e_call_gs(&g->e, JV_GLUE + 8 * GLUE_HOIST);
     e_op_rr(&g->e, 0x85, 0, R_T0, R_T0); /* test r10d, r10d */
     no = e_jcc32(&g->e, CC_Z);

@@ -245,8 +245,9 @@ void gen_cold_group(struct gen *g, const struct cold *c)
     e_alu_imm(&g->e, 7, 0, R_T1, limit);
     cross = e_jcc32(&g->e, CC_A);
     e_store_gs(&g->e, JV_TMP, R_T0);
-    e_mov_imm(&g->e, R_T1, (uint64_t)g->mode << DESC_MODE_SHIFT |
-                               (c->write ? DESC_WRITE : 0u));
+    e_mov_imm(&g->e, R_T1,
+              (uint64_t)g->mode << DESC_MODE_SHIFT |
+                  (c->write ? DESC_WRITE : 0u));
     e_call_gs(&g->e, JV_GLUE + 8 * GLUE_HOIST);
     e_op_rr(&g->e, 0x85, 0, R_T0, R_T0); /* test r10d, r10d */
     no = e_jcc32(&g->e, CC_Z);

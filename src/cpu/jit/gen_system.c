@@ -157,8 +157,7 @@ static void gen_ac(struct gen *g)
 static void gen_rdtsc(struct gen *g)
 {
     if (g->in->d.mnemonic == ZYDIS_MNEMONIC_RDTSCP)
-        e_load32_gs(&g->e, R_CX,
-                    offsetof(struct x86_state, msr.tsc_aux));
+        e_load32_gs(&g->e, R_CX, offsetof(struct x86_state, msr.tsc_aux));
     e_u8(&g->e, 0x0f);
     e_u8(&g->e, 0x31);
     /* rorx rdx, rdx, 32; rax += rdx + offset, flags untouched */
@@ -186,8 +185,8 @@ static void gen_wrbase(struct gen *g)
 {
     bool high;
     unsigned r = insn_gpr(g->in->op[0].reg.value, &high);
-    uint64_t arg = g->in->d.mnemonic == ZYDIS_MNEMONIC_WRFSBASE ? X86_FS
-                                                                : X86_GS;
+    uint64_t arg =
+        g->in->d.mnemonic == ZYDIS_MNEMONIC_WRFSBASE ? X86_FS : X86_GS;
 
     gen_load_reg(g, R_T0, r);
     if (g->in->d.operand_width == 32)
@@ -204,11 +203,10 @@ static unsigned width_code(unsigned bits)
 static void gen_string(struct gen *g)
 {
     const struct insn *in = g->in;
-    uint64_t arg = H_STRING_OP(in->d.opcode >> 1 & 7) |
-                   H_STRING_SIZE(in->d.opcode & 1
-                                     ? width_code(in->d.operand_width)
-                                     : 0) |
-                   H_STRING_ADDR(width_code(in->d.address_width));
+    uint64_t arg =
+        H_STRING_OP(in->d.opcode >> 1 & 7) |
+        H_STRING_SIZE(in->d.opcode & 1 ? width_code(in->d.operand_width) : 0) |
+        H_STRING_ADDR(width_code(in->d.address_width));
     int seg = X86_DS;
 
     if (in->d.attributes & (ZYDIS_ATTRIB_HAS_REP | ZYDIS_ATTRIB_HAS_REPE))
@@ -302,7 +300,7 @@ static h_fn *helper_of(ZydisMnemonic m)
     case ZYDIS_MNEMONIC_CPUID: return h_cpuid;
     case ZYDIS_MNEMONIC_SYSCALL: return h_syscall;
     case ZYDIS_MNEMONIC_SYSRET: return h_sysret;
-    case ZYDIS_MNEMONIC_IRET: 
+    case ZYDIS_MNEMONIC_IRET:
     case ZYDIS_MNEMONIC_IRETD:
     case ZYDIS_MNEMONIC_IRETQ: return h_iret;
     case ZYDIS_MNEMONIC_SWAPGS: return h_swapgs;
@@ -339,8 +337,7 @@ static void gen_address_helper(struct gen *g)
 
 static void gen_by_helper(struct gen *g)
 {
-    uint64_t arg = g->in->d.length |
-                   (uint64_t)g->in->d.operand_width << 8;
+    uint64_t arg = g->in->d.length | (uint64_t)g->in->d.operand_width << 8;
     h_fn *fn = helper_of(g->in->d.mnemonic);
 
     if (g->in->class == IC_RARE || g->in->class == IC_UD)

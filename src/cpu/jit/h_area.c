@@ -21,8 +21,7 @@ int h_invlpg(struct jit_vcpu *jv, uint64_t arg)
 /* Host address of [gva, gva + len) by the TLB, or NULL. */
 static uint8_t *area(struct jit_vcpu *jv, gva_t gva, unsigned len, bool write)
 {
-    const struct jit_tlb *t =
-        &jv->set->tables->tlb[key_mode(jv->key)][write];
+    const struct jit_tlb *t = &jv->set->tables->tlb[key_mode(jv->key)][write];
     unsigned i = jit_tlb_index(gva);
     uint64_t off = gva + t->tag[i];
 
@@ -83,8 +82,8 @@ static bool header_ok(const struct jit_vcpu *jv, const uint8_t *p)
     if (!(comp >> 63))
         return !comp && !(bv & ~jv->st.xcr0);
     comp &= ~((uint64_t)1 << 63);
-    return cpuid_has(jv->eng->model, CPUID_XSAVEC) &&
-           !(comp & ~jv->st.xcr0) && !(bv & ~comp);
+    return cpuid_has(jv->eng->model, CPUID_XSAVEC) && !(comp & ~jv->st.xcr0) &&
+           !(bv & ~comp);
 }
 
 /* From a copy: the guest may change the area while it is looked at. */

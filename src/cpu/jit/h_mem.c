@@ -18,8 +18,8 @@ static uint64_t c_mmio_write(void *v, uint64_t gpa, uint64_t size, uint64_t d)
 }
 
 uint64_t h_call_c(struct jit_vcpu *jv,
-                  uint64_t (*fn)(void *, uint64_t, uint64_t, uint64_t),
-                  void *a, uint64_t b, uint64_t c, uint64_t d)
+                  uint64_t (*fn)(void *, uint64_t, uint64_t, uint64_t), void *a,
+                  uint64_t b, uint64_t c, uint64_t d)
 {
     uint64_t r;
 
@@ -112,8 +112,8 @@ static void phys_out(struct jit_vcpu *jv, gpa_t gpa, const void *src,
 
 static bool has_code(struct jit_vcpu *jv, const void *hva)
 {
-    uint64_t n = (uint64_t)((const uint8_t *)hva - jv->eng->gmem->base) >>
-                 GPAGE_SHIFT;
+    uint64_t n =
+        (uint64_t)((const uint8_t *)hva - jv->eng->gmem->base) >> GPAGE_SHIFT;
 
     return atomic_load(&jv->eng->pages[n].code);
 }
@@ -209,8 +209,8 @@ static struct h_slow_result slow_cross(struct jit_vcpu *jv, gva_t gva,
     return slow_bounce(jv, gva, desc, gpa);
 }
 
-static struct h_slow_result slow_gp(struct jit_vcpu *jv,
-                                              uint32_t desc, uint64_t ret)
+static struct h_slow_result slow_gp(struct jit_vcpu *jv, uint32_t desc,
+                                    uint64_t ret)
 {
     jv->cpu.fault.type = X86_EVENT_EXCEPTION;
     jv->cpu.fault.vector = desc & DESC_STACK ? X86_SS_FAULT : X86_GP;
@@ -232,8 +232,9 @@ static struct h_slow_result code_store(struct jit_vcpu *jv, gva_t gva,
 
     jv->stat[JIT_STAT_CODE_STORE]++;
     if (jv->eng->nr_vcpus == 1 &&
-        !h_covered(jv->eng, (uint64_t)(page - jv->eng->gmem->base) >>
-                                GPAGE_SHIFT, off, size))
+        !h_covered(jv->eng,
+                   (uint64_t)(page - jv->eng->gmem->base) >> GPAGE_SHIFT, off,
+                   size))
         return (struct h_slow_result){(uint64_t)(page + off), 0};
     jv->commit.gva = gva;
     jv->commit.size = size;
@@ -260,8 +261,7 @@ struct h_slow_result h_slow(struct jit_vcpu *jv, gva_t gva, uint32_t desc,
         return slow_cross(jv, gva, desc, ret);
     if (write && jv->code_page.gva == ((gva & ~GPAGE_MASK) | mode) &&
         has_code(jv, jv->code_page.hva))
-        return code_store(jv, gva, size, jv->code_page.hva,
-                          jv->code_page.gpa);
+        return code_store(jv, gva, size, jv->code_page.hva, jv->code_page.gpa);
     hva = h_translate(jv, gva, write ? X86_WRITE : X86_READ, mode, &w);
     if (!hva) {
         gpa_t gpa[2] = {w.gpa, 0};
@@ -273,8 +273,8 @@ struct h_slow_result h_slow(struct jit_vcpu *jv, gva_t gva, uint32_t desc,
     if (!write) {
         h_tlb_insert(jv, gva, mode, false, w.global, hva);
         /* Data that was written before will be again. */
-        if (w.dirty && plain_access(jv, &w, mode, true) &&
-            !is_rom(jv, w.gpa) && !has_code(jv, hva))
+        if (w.dirty && plain_access(jv, &w, mode, true) && !is_rom(jv, w.gpa) &&
+            !has_code(jv, hva))
             h_tlb_insert(jv, gva, mode, true, w.global, hva);
         return (struct h_slow_result){(uint64_t)hva, 0};
     }

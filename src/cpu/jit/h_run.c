@@ -40,8 +40,8 @@ void h_flags_in(struct jit_vcpu *jv)
     jv->flag_if = f & X86_FLAGS_IF;
     jv->flag_df = f & X86_FLAGS_DF;
     jv->flag_ac = f & X86_FLAGS_AC;
-    jv->flags_other = (uint32_t)f &
-                      ~(X86_FLAGS_ARITH | X86_FLAGS_IF | X86_FLAGS_DF |
+    jv->flags_other =
+        (uint32_t)f & ~(X86_FLAGS_ARITH | X86_FLAGS_IF | X86_FLAGS_DF |
                         X86_FLAGS_AC | X86_FLAGS_FIXED);
 }
 
@@ -167,8 +167,8 @@ bool h_wakes(struct jit_vcpu *jv)
 
 static struct jit_jc_entry *jc_slot(struct jit_vcpu *jv, uint64_t rip)
 {
-    return &jv->set->tables->jc[key_mode(jv->key)]
-                               [rip >> JC_SHIFT & (JC_ENTRIES - 1)];
+    return &jv->set->tables
+                ->jc[key_mode(jv->key)][rip >> JC_SHIFT & (JC_ENTRIES - 1)];
 }
 
 static uint64_t cs_base(const struct jit_vcpu *jv)
@@ -202,12 +202,14 @@ static const void *translate(struct jit_vcpu *jv)
     return NULL;
 }
 
-/* The block behind MOV SS: past its pending test. */
+/* The instruction behind MOV SS: past its pending test. */
 static const void *shadowed(struct jit_vcpu *jv)
 {
+    const struct tb *tb;
     int fault;
-    const struct tb *tb = find(jv, &fault);
 
+    jv->xkey = KEY_ONE;
+    tb = find(jv, &fault);
     if (!tb)
         return translate(jv);
     jv->st.int_shadow = 0;
@@ -235,8 +237,10 @@ const void *h_lookup(struct jit_vcpu *jv)
         return (const void *)jc->host;
     jv->stat[JIT_STAT_LOOKUP_SLOW]++;
     tb = find(jv, &fault);
-    global = jv->set->itlb[(cs_base(jv) + jv->st.rip) >> GPAGE_SHIFT &
-                           (JIT_ITLB - 1)].global;
+    global =
+        jv->set
+            ->itlb[(cs_base(jv) + jv->st.rip) >> GPAGE_SHIFT & (JIT_ITLB - 1)]
+            .global;
     if (!tb)
         return translate(jv); /* a fault is raised there, on the same walk */
     /* By the pending test: a cycle of indirect jumps has no other. */

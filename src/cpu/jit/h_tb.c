@@ -16,8 +16,8 @@ uint32_t h_tb_hash(gpa_t gpa, uint64_t rip, uint32_t key)
 struct tb *h_tb_find(struct jit_engine *eng, uint64_t rip, uint64_t cs_base,
                      gpa_t gpa, uint32_t key)
 {
-    uint32_t i = __atomic_load_n(&eng->hash[h_tb_hash(gpa, rip, key)],
-                                 __ATOMIC_ACQUIRE);
+    uint32_t i =
+        __atomic_load_n(&eng->hash[h_tb_hash(gpa, rip, key)], __ATOMIC_ACQUIRE);
 
     for (; i; i = __atomic_load_n(&eng->tbs[i].hash_next, __ATOMIC_ACQUIRE)) {
         struct tb *tb = &eng->tbs[i];
@@ -67,8 +67,8 @@ unsigned h_tb_insn(struct jit_engine *eng, const struct tb *tb,
 static void patch_rel32(struct jit_engine *eng, uint32_t at, uint32_t target)
 {
     /* Aligned, so another vCPU that runs here sees the old or the new. */
-    __atomic_store_n((uint32_t *)(void *)(eng->code_rw + at),
-                     target - (at + 4), __ATOMIC_RELEASE);
+    __atomic_store_n((uint32_t *)(void *)(eng->code_rw + at), target - (at + 4),
+                     __ATOMIC_RELEASE);
 }
 
 void h_tb_link(struct jit_engine *eng, uint32_t n, struct tb *to)
@@ -149,9 +149,8 @@ static struct jit_kpage *kpage_slot(struct jit_engine *eng, gva_t gva)
 
 static uint64_t pml4e_read(struct jit_vcpu *jv, unsigned i)
 {
-    const uint64_t *p = gmem_hva(jv->eng->gmem,
-                                 (jv->st.cr3 & 0xffffffffff000ull) + 8ull * i,
-                                 8);
+    const uint64_t *p = gmem_hva(
+        jv->eng->gmem, (jv->st.cr3 & 0xffffffffff000ull) + 8ull * i, 8);
 
     /* Accessed may change; it says nothing about the mapping. */
     return p ? (*p & ~(uint64_t)0x20) | 2 : 0;

@@ -112,7 +112,8 @@ void h_windows_clear(struct jit_vcpu *jv)
      * hits be nobody's memory. */
     for (unsigned m = 0; m < JIT_NR_MODES; m++) {
         jv->win[m].tag = (uint64_t)1 << 62;
-        jv->win[m].addend = (uint64_t)(uintptr_t)jv->nowhere + ((uint64_t)1 << 62);
+        jv->win[m].addend =
+            (uint64_t)(uintptr_t)jv->nowhere + ((uint64_t)1 << 62);
     }
 }
 
@@ -212,9 +213,8 @@ static void set_flush_page(struct jit_set *set, gva_t gva)
 
     if (!set->used)
         return;
-    if (set->has_large &&
-        (test_bit(set->large2m[gva >> 63], gva >> 21) ||
-         test_bit(set->large1g[gva >> 63], gva >> 30))) {
+    if (set->has_large && (test_bit(set->large2m[gva >> 63], gva >> 21) ||
+                           test_bit(set->large1g[gva >> 63], gva >> 30))) {
         h_tables_clear(set);
         return;
     }
@@ -248,8 +248,7 @@ void h_flush_all(struct jit_vcpu *jv)
     h_shadow_reset(jv);
 }
 
-void h_flush(struct jit_vcpu *jv, enum x86_flush kind, gva_t gva,
-             unsigned pcid)
+void h_flush(struct jit_vcpu *jv, enum x86_flush kind, gva_t gva, unsigned pcid)
 {
     switch (kind) {
     case X86_FLUSH_ALL:
@@ -389,9 +388,9 @@ void h_tlb_insert(struct jit_vcpu *jv, gva_t gva, enum jit_mode mode,
     }
     set->used = true;
     if (set->nr_tlb < JIT_LIST)
-        set->tlb_list[set->nr_tlb++] =
-            ((unsigned)mode * 2 + write) << TLB_BITS | i |
-            (global ? LIST_GLOBAL_TLB : 0);
+        set->tlb_list[set->nr_tlb++] = ((unsigned)mode * 2 + write)
+                                           << TLB_BITS |
+                                       i | (global ? LIST_GLOBAL_TLB : 0);
     t->tag[i] = (uint64_t)0 - (gva & ~GPAGE_MASK);
     t->addend[i] = (uint64_t)page;
 }
@@ -421,8 +420,7 @@ static void drop_listed(struct jit_set *set, uint64_t addend)
 
 void h_drop_write(struct jit_vcpu *jv, uint64_t ram_page)
 {
-    uint64_t addend = (uint64_t)jv->eng->gmem->base +
-                      (ram_page << GPAGE_SHIFT);
+    uint64_t addend = (uint64_t)jv->eng->gmem->base + (ram_page << GPAGE_SHIFT);
     uint64_t hint = atomic_load(&jv->eng->write_hints[ram_page]);
 
     for (unsigned s = 0; s < JIT_NR_SETS; s++) {
@@ -641,8 +639,7 @@ void h_mode_changed(struct jit_vcpu *jv)
     if (x86_64bit_mode(st))
         key |= 2;
     else
-        key |= (st->seg[X86_CS].attr & X86_SEG_DB ? 1u : 0u) |
-               key_segments(st);
+        key |= (st->seg[X86_CS].attr & X86_SEG_DB ? 1u : 0u) | key_segments(st);
     if (!(st->cr0 & X86_CR0_PE))
         key |= KEY_REAL | KEY_CPL0;
     else if (st->rflags & X86_FLAGS_VM)

@@ -8,8 +8,8 @@
 #include "cpu/engine.h"
 #include "cpu/jit/layout.h"
 #include "mem/gmem.h"
-#include "x86/regs.h"
 #include "x86/paging.h"
+#include "x86/regs.h"
 #include "x86/system.h"
 
 /*
@@ -27,22 +27,23 @@ enum jit_key {
     KEY_REAL = 1 << 4,
     KEY_VM86 = 1 << 5,
     KEY_CPL0 = 1 << 6,
-    KEY_NO_X87 = 1 << 7,   /* CR0.EM or TS: #NM */
-    KEY_NO_SSE = 1 << 8,   /* CR0.EM or no CR4.OSFXSR: #UD */
-    KEY_TS = 1 << 9,       /* SSE and AVX: #NM */
+    KEY_NO_X87 = 1 << 7, /* CR0.EM or TS: #NM */
+    KEY_NO_SSE = 1 << 8, /* CR0.EM or no CR4.OSFXSR: #UD */
+    KEY_TS = 1 << 9,     /* SSE and AVX: #NM */
     KEY_NO_AVX = 1 << 10,
-    KEY_STEP = 1 << 11,    /* one instruction, then #DB or the debugger */
-    KEY_BREAK = 1 << 12,   /* DR7 arms breakpoints: single instructions */
-    KEY_SS16 = 1 << 13,    /* 16-bit stack pointer */
+    KEY_STEP = 1 << 11,     /* one instruction, then #DB or the debugger */
+    KEY_BREAK = 1 << 12,    /* DR7 arms breakpoints: single instructions */
+    KEY_SS16 = 1 << 13,     /* 16-bit stack pointer */
     KEY_SEGMENTS = 1 << 14, /* ES, CS, SS or DS is not flat */
     KEY_FSGSBASE = 1 << 15,
-    KEY_TSD = 1 << 16,     /* RDTSC faults */
+    KEY_TSD = 1 << 16,      /* RDTSC faults */
     KEY_FS_CHECK = 1 << 17, /* limits of FS, GS must be checked */
     KEY_GS_CHECK = 1 << 18,
     KEY_OSXSAVE = 1 << 19,
     KEY_UNHOISTED = 1 << 20, /* without checks shared by several accesses */
     KEY_SMAP = 1 << 22,
-    KEY_SS32 = 1 << 21,      /* 32-bit stack pointer (with neither: 64) */
+    KEY_SS32 = 1 << 21,        /* 32-bit stack pointer (with neither: 64) */
+    KEY_ONE = 1 << 24,         /* one instruction, then the pending test */
     KEY_ODD_SEGMENTS = 1 << 23 /* one expands down or lacks a right: h_segment
                                 * judges each access that is checked */
 };
@@ -58,8 +59,8 @@ static inline unsigned key_mode(uint32_t key)
 /* -- Per-vCPU state ------------------------------------------------------- */
 
 struct jit_tlb {
-    uint64_t tag[TLB_ENTRIES]; /* negated linear page address; see
-                                  jit_tlb_never */
+    uint64_t tag[TLB_ENTRIES];    /* negated linear page address; see
+                                     jit_tlb_never */
     uint64_t addend[TLB_ENTRIES]; /* host address of the page */
 };
 
@@ -88,8 +89,7 @@ static inline uint64_t jit_jc_never(unsigned i)
     return i ? 0 : (uint64_t)0 - (1u << JC_SHIFT);
 }
 
-enum { JIT_NR_SETS = 8, JIT_HASH_BITS = 4096, JIT_ITLB = 64,
-       JIT_LIST = 4096 };
+enum { JIT_NR_SETS = 8, JIT_HASH_BITS = 4096, JIT_ITLB = 64, JIT_LIST = 4096 };
 
 /* What lies behind the state area in each set's region. */
 struct jit_tables {
@@ -100,11 +100,11 @@ struct jit_tables {
 
 /* One cached address space. */
 struct jit_set {
-    uint8_t *region;         /* GS base: state area, then the tables */
+    uint8_t *region; /* GS base: state area, then the tables */
     struct jit_tables *tables;
-    uint64_t cr3;            /* page-table base that it is for */
+    uint64_t cr3; /* page-table base that it is for */
     uint32_t pcid;
-    bool valid, used;        /* used: has entries, so a flush has work */
+    bool valid, used; /* used: has entries, so a flush has work */
     uint64_t last_use;
     /* Hashes of 2-MiB and 1-GiB regions that large pages were cached for:
      * INVLPG there must drop more than one entry. */
@@ -142,19 +142,19 @@ struct jit_window {
 struct jit_commit {
     gva_t gva;
     uint32_t size;
-    uint8_t mode;    /* enum jit_mode */
-    uint8_t bounced; /* else the store went straight to code's page */
+    uint8_t mode;         /* enum jit_mode */
+    uint8_t bounced;      /* else the store went straight to code's page */
     uint8_t in_bounce_at; /* offset in the bounce buffer */
-    gpa_t gpa[2];    /* of the parts on one or two pages */
+    gpa_t gpa[2];         /* of the parts on one or two pages */
 };
 
 /* What the translator counts, for HUSK_LOG=debug. */
 enum jit_stat {
-    JIT_STAT_LOOKUP,     /* dispatches through C */
+    JIT_STAT_LOOKUP,      /* dispatches through C */
     JIT_STAT_LOOKUP_SLOW, /* of these, not in the jump cache */
     JIT_STAT_LINK,
     JIT_STAT_TRANSLATE,
-    JIT_STAT_SLOW,       /* TLB misses of translated code */
+    JIT_STAT_SLOW, /* TLB misses of translated code */
     JIT_STAT_BOUNCE,
     JIT_STAT_CODE_STORE, /* stores to pages with code */
     JIT_STAT_INVALIDATE, /* of these, some dropped blocks */
@@ -212,10 +212,10 @@ struct jit_vcpu {
         uint8_t *hva;
     } code_page;
     enum engine_exit exit_reason;
-    uint32_t step; /* the debugger asked for one instruction */
+    uint32_t step;       /* the debugger asked for one instruction */
     uint32_t break_hits; /* DR6 bits of data breakpoints that were met */
     uint64_t use_clock;
-    uint32_t xkey; /* bits that the wanted translation has beyond key */
+    uint32_t xkey;     /* bits that the wanted translation has beyond key */
     bool shadow_stale; /* frames of user code are another address space's */
     uint8_t vec_live;  /* guest vectors are in the registers */
     _Atomic uint32_t in_code;
@@ -224,8 +224,8 @@ struct jit_vcpu {
     struct jit_set *sets; /* JIT_NR_SETS */
     uint8_t *shadow_map, *c_map, *alt_stack;
     uint8_t *nowhere; /* a page that cleared windows point at */
-    struct gen *gen; /* the translation that this vCPU makes */
-    bool gs_stale;   /* the GS base is to be set before running */
+    struct gen *gen;  /* the translation that this vCPU makes */
+    bool gs_stale;    /* the GS base is to be set before running */
     uint64_t stat[JIT_NR_STATS];
 };
 
@@ -261,7 +261,7 @@ enum { TB_MAX_INSNS = 64, TB_MAX_LINKS = 24 };
 
 /* Which guest instruction a stretch of host code belongs to. */
 struct tb_map {
-    uint16_t host; /* offset of its first byte in the block's hot part */
+    uint16_t host;  /* offset of its first byte in the block's hot part */
     uint16_t guest; /* offset from the block's first byte */
 };
 
@@ -271,13 +271,13 @@ struct tb {
     gpa_t gpa;        /* of the first byte */
     gpa_t gpa2;       /* of the second page's start, if it spans two, else 0 */
     uint32_t key;
-    uint32_t host;    /* offset in the code cache; checked entry */
-    uint16_t entry;   /* from host: the entry without the pending test */
+    uint32_t host;  /* offset in the code cache; checked entry */
+    uint16_t entry; /* from host: the entry without the pending test */
     uint16_t hot_size;
     uint32_t host_size;
     uint16_t guest_size;
     uint16_t nr_insns;
-    uint32_t map;     /* first index in eng->maps */
+    uint32_t map;       /* first index in eng->maps */
     uint32_t hash_next; /* indices in eng->tbs; 0 = none */
     uint32_t page_next, page2_next;
     uint32_t links_in; /* first link that goes here */
@@ -290,16 +290,16 @@ struct tb {
 
 /* A direct jump out of a block: rel32 that can be patched. */
 struct tb_link {
-    uint32_t patch;   /* offset in the code cache of the rel32 */
-    uint32_t stub;    /* where it goes when it is not linked */
-    uint32_t alt;     /* where it goes when it cannot be: the jump cache */
-    uint32_t from;    /* block */
-    uint32_t to;      /* block, or 0 */
-    uint32_t next_in; /* next link to the same block */
-    uint8_t checked;  /* goes backward: enter through the pending test */
-    uint8_t cross;    /* other page: only while both mappings stand */
-    uint8_t never;    /* must not be linked */
-    uint8_t rekey;    /* behind STAC or CLAC: to a block of another mode */
+    uint32_t patch;    /* offset in the code cache of the rel32 */
+    uint32_t stub;     /* where it goes when it is not linked */
+    uint32_t alt;      /* where it goes when it cannot be: the jump cache */
+    uint32_t from;     /* block */
+    uint32_t to;       /* block, or 0 */
+    uint32_t next_in;  /* next link to the same block */
+    uint8_t checked;   /* goes backward: enter through the pending test */
+    uint8_t cross;     /* other page: only while both mappings stand */
+    uint8_t never;     /* must not be linked */
+    uint8_t rekey;     /* behind STAC or CLAC: to a block of another mode */
     uint8_t unhoisted; /* to the translation without shared checks */
 };
 
@@ -335,7 +335,7 @@ struct jit_engine {
 
     uint8_t *code_rw, *code_rx; /* two mappings of the code cache */
     uint32_t code_size, code_used, code_glue;
-    struct tb *tbs;       /* [0] is unused */
+    struct tb *tbs; /* [0] is unused */
     uint32_t nr_tbs, max_tbs;
     struct tb_link *links; /* [0] is unused */
     uint32_t nr_links, max_links;
@@ -347,12 +347,12 @@ struct jit_engine {
     /* Kernel pages that cross-page links rely on: linear page to RAM page. */
     struct jit_kpage {
         uint64_t gva, gpa;
-    } *kpages;
+    } * kpages;
     /* Targets of jumps to other pages; a slot's number is its index. */
     struct jit_slot {
         uint64_t rip;
         uint32_t key;
-    } *slots;
+    } * slots;
     uint16_t *slot_hash; /* by target: the last slot made for it */
     uint32_t nr_slots;
     uint32_t kpages_used[JIT_KPAGES]; /* slots of kpages in use */
@@ -366,7 +366,6 @@ struct jit_engine {
     bool fast_pext; /* not a microcoded one */
     uint64_t stat_translated;
 };
-
 
 /* -- Between the parts ---------------------------------------------------- */
 
@@ -384,8 +383,8 @@ extern const char glue_slow[], glue_commit[], glue_helper[], glue_jmp_user[],
 
 /* Run fn where vector registers may be used, from wherever we are. */
 uint64_t h_call_c(struct jit_vcpu *jv,
-                  uint64_t (*fn)(void *, uint64_t, uint64_t, uint64_t),
-                  void *a, uint64_t b, uint64_t c, uint64_t d);
+                  uint64_t (*fn)(void *, uint64_t, uint64_t, uint64_t), void *a,
+                  uint64_t b, uint64_t c, uint64_t d);
 
 /* h_run.c: dispatch */
 const void *h_lookup(struct jit_vcpu *jv);

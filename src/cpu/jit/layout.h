@@ -11,12 +11,12 @@
  */
 
 /* struct x86_state, at offset 0 */
-#define JV_GPR  0
-#define JV_RIP  128
-#define JV_FSBASE 208     /* seg[FS].base, seg[GS].base */
-#define JV_GSBASE 224
+#define JV_GPR        0
+#define JV_RIP        128
+#define JV_FSBASE     208 /* seg[FS].base, seg[GS].base */
+#define JV_GSBASE     224
 #define JV_TSC_OFFSET 432
-#define JV_XSAVE 896
+#define JV_XSAVE      896
 
 #define JV_STATE_SIZE 16384 /* bytes of the aliased area */
 
@@ -36,7 +36,7 @@
 #define JV_TMP         (JV_HOT + 72)
 #define JV_SELF        (JV_HOT + 80) /* struct jit_vcpu *, first mapping */
 #define JV_SHADOW_TOP  (JV_HOT + 88)
-#define JV_IRQ_WAIT    (JV_HOT + 96) /* u32: an interrupt waits for IF */
+#define JV_IRQ_WAIT    (JV_HOT + 96)  /* u32: an interrupt waits for IF */
 #define JV_SLOT_MASK   (JV_HOT + 104) /* u64: ~0xff8: an aligned stack slot */
 #define JV_SLOT_MASK32 (JV_HOT + 152) /* u64: ~0xffc */
 #define JV_XCR0        (JV_HOT + 112) /* u64: what is saved of vector state */
@@ -45,7 +45,7 @@
 #define JV_LINK        (JV_HOT + 132) /* u32: link that missed, or 0 */
 #define JV_RET_GLUE    (JV_HOT + 136) /* glue_jmp_* of the current mode */
 #define JV_JC_MASK     (JV_HOT + 160) /* u64: pext mask of the jump cache */
-#define JC_SHIFT       2             /* the mask's lowest bit */
+#define JC_SHIFT       2              /* the mask's lowest bit */
 #define JV_TLB_MASK    (JV_HOT + 144) /* u64: pext mask of the page number */
 #define JV_MXCSR       (JV_HOT + 168) /* u32: 0x1f80, for C */
 #define JV_TMP2        (JV_HOT + 176)
@@ -56,23 +56,23 @@
 #define JV_BOUNCE      (JV_HOT + 640) /* 256 bytes, 64-aligned */
 
 /* A TLB set, from the GS base. Each table has its tags, then its addends. */
-#define TLB_BITS    14
-#define TLB_ENTRIES (1 << TLB_BITS)
-#define TLB_BASE    JV_STATE_SIZE
+#define TLB_BITS       14
+#define TLB_ENTRIES    (1 << TLB_BITS)
+#define TLB_BASE       JV_STATE_SIZE
 #define TLB_TABLE_SIZE (TLB_ENTRIES * 16)
 /* tables in the order user r, user w, super r, super w, super AC r, w */
 #define TLB_TABLE(mode, write)                                                 \
-    (TLB_BASE + ((mode) * 2 + (write)) * TLB_TABLE_SIZE)
-#define TLB_ADDENDS (TLB_ENTRIES * 8) /* from a table's start */
-#define JC_BITS    12
-#define JC_ENTRIES (1 << JC_BITS)
-#define JC_SIZE    (JC_ENTRIES * 16)
-#define JC_BASE(mode) (TLB_BASE + 6 * TLB_TABLE_SIZE + (mode) * JC_SIZE)
+    (TLB_BASE + ((mode)*2 + (write)) * TLB_TABLE_SIZE)
+#define TLB_ADDENDS   (TLB_ENTRIES * 8) /* from a table's start */
+#define JC_BITS       12
+#define JC_ENTRIES    (1 << JC_BITS)
+#define JC_SIZE       (JC_ENTRIES * 16)
+#define JC_BASE(mode) (TLB_BASE + 6 * TLB_TABLE_SIZE + (mode)*JC_SIZE)
 /* Where jumps to other pages go, in this address space: one slot for each
  * target, filled when it is first used. */
-#define SLOT_BITS 16
-#define SLOT_MAX  (1 << SLOT_BITS)
-#define SLOT_BASE JC_BASE(3)
+#define SLOT_BITS       16
+#define SLOT_MAX        (1 << SLOT_BITS)
+#define SLOT_BASE       JC_BASE(3)
 #define JV_TLB_SET_SIZE (6 * TLB_TABLE_SIZE + 3 * JC_SIZE + 8 * SLOT_MAX)
 
 /* Access descriptor of a slow path (a u32 in r11). */
@@ -80,22 +80,22 @@
 #define DESC_WRITE       0x80
 #define DESC_MODE_SHIFT  8
 #define DESC_FLAGS_SAVED 0x400
-#define DESC_READ        0x800 /* the instruction reads the operand */
+#define DESC_READ        0x800  /* the instruction reads the operand */
 #define DESC_STACK       0x1000 /* through SS: #SS, not #GP */
 #define DESC_ALIGNED     0x2000 /* #GP if not aligned to its size */
 #define DESC_INSN_SHIFT  16
 
 /* Glue that translated code jumps to or calls through gs:JV_GLUE. */
-#define GLUE_SLOW      0
-#define GLUE_COMMIT    1
-#define GLUE_HELPER    2
-#define GLUE_JMP       3 /* + mode: r10 = target RIP, 3..5 */
-#define GLUE_RET_MISS  6 /* + mode, 6..8 */
-#define GLUE_LINK      9
-#define GLUE_PENDING   10
-#define GLUE_DISPATCH  11
-#define GLUE_HOIST     12
-#define GLUE_SLOT      13 /* not called through gs: what empty slots hold */
-#define GLUE_NR        14
+#define GLUE_SLOW     0
+#define GLUE_COMMIT   1
+#define GLUE_HELPER   2
+#define GLUE_JMP      3 /* + mode: r10 = target RIP, 3..5 */
+#define GLUE_RET_MISS 6 /* + mode, 6..8 */
+#define GLUE_LINK     9
+#define GLUE_PENDING  10
+#define GLUE_DISPATCH 11
+#define GLUE_HOIST    12
+#define GLUE_SLOT     13 /* not called through gs: what empty slots hold */
+#define GLUE_NR       14
 
 #endif

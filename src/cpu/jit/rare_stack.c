@@ -152,9 +152,11 @@ static int leave(struct rare *r)
         r->st->gpr[X86_RSP] = sp;
         return X86_FAULT;
     }
-    rare_set_reg(r, size == 2   ? ZYDIS_REGISTER_BP
-                    : size == 4 ? ZYDIS_REGISTER_EBP
-                                : ZYDIS_REGISTER_RBP, v);
+    rare_set_reg(r,
+                 size == 2   ? ZYDIS_REGISTER_BP
+                 : size == 4 ? ZYDIS_REGISTER_EBP
+                             : ZYDIS_REGISTER_RBP,
+                 v);
     return X86_OK;
 }
 
@@ -234,8 +236,10 @@ static int popa(struct rare *r)
     for (unsigned i = 0; i < 8; i++) {
         if (i == X86_RSP)
             continue;
-        rare_set_reg(r, (size == 2 ? ZYDIS_REGISTER_AX : ZYDIS_REGISTER_EAX) +
-                            (ZydisRegister)i, v[i]);
+        rare_set_reg(r,
+                     (size == 2 ? ZYDIS_REGISTER_AX : ZYDIS_REGISTER_EAX) +
+                         (ZydisRegister)i,
+                     v[i]);
     }
     return X86_OK;
 }
@@ -251,8 +255,8 @@ static int loop16(struct rare *r)
         take = cx == 0;
     } else {
         cx = (cx - 1) & UINT16_MAX;
-        take = cx != 0 && (m == ZYDIS_MNEMONIC_LOOP ||
-                           (m == ZYDIS_MNEMONIC_LOOPE) == zf);
+        take = cx != 0 &&
+               (m == ZYDIS_MNEMONIC_LOOP || (m == ZYDIS_MNEMONIC_LOOPE) == zf);
         rare_set_reg(r, ZYDIS_REGISTER_CX, cx);
     }
     if (!take)

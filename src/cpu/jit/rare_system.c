@@ -14,10 +14,10 @@ static bool cpl0(const struct rare *r)
 static int mov_control(struct rare *r)
 {
     const ZydisDecodedOperand *dst = &r->in->op[0], *src = &r->in->op[1];
-    bool write = ZydisRegisterGetClass(dst->reg.value) ==
-                 ZYDIS_REGCLASS_CONTROL;
-    unsigned n = (unsigned)ZydisRegisterGetId(write ? dst->reg.value
-                                                    : src->reg.value);
+    bool write =
+        ZydisRegisterGetClass(dst->reg.value) == ZYDIS_REGCLASS_CONTROL;
+    unsigned n =
+        (unsigned)ZydisRegisterGetId(write ? dst->reg.value : src->reg.value);
     uint64_t v;
 
     if (write)
@@ -32,8 +32,8 @@ static int mov_debug(struct rare *r)
 {
     const ZydisDecodedOperand *dst = &r->in->op[0], *src = &r->in->op[1];
     bool write = ZydisRegisterGetClass(dst->reg.value) == ZYDIS_REGCLASS_DEBUG;
-    unsigned n = (unsigned)ZydisRegisterGetId(write ? dst->reg.value
-                                                    : src->reg.value);
+    unsigned n =
+        (unsigned)ZydisRegisterGetId(write ? dst->reg.value : src->reg.value);
     uint64_t v;
 
     if (write)
@@ -222,9 +222,11 @@ static int in_out(struct rare *r)
         return X86_FAULT;
     if (in) {
         v = vcpu_pio_read(r->jv->v, (uint16_t)port, size);
-        rare_set_reg(r, size == 1   ? ZYDIS_REGISTER_AL
-                        : size == 2 ? ZYDIS_REGISTER_AX
-                                    : ZYDIS_REGISTER_EAX, v);
+        rare_set_reg(r,
+                     size == 1   ? ZYDIS_REGISTER_AL
+                     : size == 2 ? ZYDIS_REGISTER_AX
+                                 : ZYDIS_REGISTER_EAX,
+                     v);
     } else {
         v = r->st->gpr[X86_RAX];
         v &= size == 1 ? 0xff : size == 2 ? 0xffff : UINT32_MAX;
@@ -334,35 +336,40 @@ int rare_system(struct rare *r)
     case ZYDIS_MNEMONIC_LIDT: return load_table(r, &r->st->idtr);
     case ZYDIS_MNEMONIC_SGDT: return store_table(r, &r->st->gdtr);
     case ZYDIS_MNEMONIC_SIDT: return store_table(r, &r->st->idtr);
-    case ZYDIS_MNEMONIC_LLDT: case ZYDIS_MNEMONIC_LTR:
-    case ZYDIS_MNEMONIC_SLDT: case ZYDIS_MNEMONIC_STR:
-        return selector_insn(r);
+    case ZYDIS_MNEMONIC_LLDT:
+    case ZYDIS_MNEMONIC_LTR:
+    case ZYDIS_MNEMONIC_SLDT:
+    case ZYDIS_MNEMONIC_STR: return selector_insn(r);
     case ZYDIS_MNEMONIC_LMSW:
         if (rare_get(r, 0, &v) < 0)
             return X86_FAULT;
         return x86_lmsw(r->cpu, (uint16_t)v);
     case ZYDIS_MNEMONIC_SMSW: return store_word(r, r->st->cr0);
     case ZYDIS_MNEMONIC_CLTS: return x86_clts(r->cpu);
-    case ZYDIS_MNEMONIC_LAR: case ZYDIS_MNEMONIC_LSL:
-    case ZYDIS_MNEMONIC_VERR: case ZYDIS_MNEMONIC_VERW:
-        return access_rights(r);
-    case ZYDIS_MNEMONIC_IN: case ZYDIS_MNEMONIC_OUT: return in_out(r);
+    case ZYDIS_MNEMONIC_LAR:
+    case ZYDIS_MNEMONIC_LSL:
+    case ZYDIS_MNEMONIC_VERR:
+    case ZYDIS_MNEMONIC_VERW: return access_rights(r);
+    case ZYDIS_MNEMONIC_IN:
+    case ZYDIS_MNEMONIC_OUT: return in_out(r);
     case ZYDIS_MNEMONIC_INT: return int_n(r);
     case ZYDIS_MNEMONIC_INT3:
         return soft_interrupt(r, X86_BP, X86_EVENT_SOFT_EXC);
-    case ZYDIS_MNEMONIC_INT1:
-        return soft_interrupt(r, X86_DB, X86_EVENT_ICEBP);
+    case ZYDIS_MNEMONIC_INT1: return soft_interrupt(r, X86_DB, X86_EVENT_ICEBP);
     case ZYDIS_MNEMONIC_INTO: return into(r);
     case ZYDIS_MNEMONIC_INVLPG: return invlpg(r);
-    case ZYDIS_MNEMONIC_CLFLUSH: case ZYDIS_MNEMONIC_CLFLUSHOPT:
+    case ZYDIS_MNEMONIC_CLFLUSH:
+    case ZYDIS_MNEMONIC_CLFLUSHOPT:
     case ZYDIS_MNEMONIC_CLWB: return clflush(r);
     case ZYDIS_MNEMONIC_INVPCID: return invpcid(r);
-    case ZYDIS_MNEMONIC_RDTSC: case ZYDIS_MNEMONIC_RDTSCP: return rdtsc(r);
+    case ZYDIS_MNEMONIC_RDTSC:
+    case ZYDIS_MNEMONIC_RDTSCP: return rdtsc(r);
     case ZYDIS_MNEMONIC_RDPID:
         rare_set_reg(r, r->in->op[0].reg.value, r->st->msr.tsc_aux);
         return X86_OK;
     case ZYDIS_MNEMONIC_RDPMC: return x86_rdpmc(r->cpu);
-    case ZYDIS_MNEMONIC_INVD: case ZYDIS_MNEMONIC_WBINVD: return wbinvd(r);
+    case ZYDIS_MNEMONIC_INVD:
+    case ZYDIS_MNEMONIC_WBINVD: return wbinvd(r);
     case ZYDIS_MNEMONIC_SYSENTER: return transfer(r, x86_sysenter(r->cpu));
     case ZYDIS_MNEMONIC_SYSEXIT:
         return transfer(r, x86_sysexit(r->cpu, r->in->d.operand_width / 8u));
@@ -370,7 +377,8 @@ int rare_system(struct rare *r)
     case ZYDIS_MNEMONIC_XGETBV: return x86_xgetbv(r->cpu);
     case ZYDIS_MNEMONIC_CLI: return x86_cli(r->cpu);
     case ZYDIS_MNEMONIC_STI: return x86_sti(r->cpu);
-    case ZYDIS_MNEMONIC_UD0: case ZYDIS_MNEMONIC_UD1:
+    case ZYDIS_MNEMONIC_UD0:
+    case ZYDIS_MNEMONIC_UD1:
     case ZYDIS_MNEMONIC_UD2: return rare_ud(r);
     default: return RARE_UNKNOWN;
     }

@@ -139,7 +139,7 @@ static unsigned decode_run(struct gen *g, const struct source *s, unsigned max,
             break;
         if (in->class == IC_JCC && ++branches == MAX_BRANCHES)
             break;
-        if (g->key & (KEY_STEP | KEY_BREAK))
+        if (g->key & (KEY_STEP | KEY_BREAK | KEY_ONE))
             break;
         if (sti)
             break; /* the shadow of STI ends here */
@@ -221,8 +221,13 @@ static void emit_one(struct gen *g)
     case IC_NOP: break;
     case IC_LEA: gen_lea(g); break;
     case IC_BT_MEM: gen_bt_mem(g); break;
-    case IC_JCC: case IC_LOOP: case IC_JMP: case IC_JMP_IND: case IC_CALL:
-    case IC_CALL_IND: case IC_RET: gen_flow(g); break;
+    case IC_JCC:
+    case IC_LOOP:
+    case IC_JMP:
+    case IC_JMP_IND:
+    case IC_CALL:
+    case IC_CALL_IND:
+    case IC_RET: gen_flow(g); break;
     default: gen_system(g); break;
     }
 }
@@ -231,8 +236,8 @@ static void emit_one(struct gen *g)
 static void emit_end(struct gen *g)
 {
     const struct insn *last = &g->insns[g->nr_insns - 1];
-    bool after_sti = g->nr_insns > 1 &&
-                     g->insns[g->nr_insns - 2].class == IC_STI;
+    bool after_sti =
+        g->nr_insns > 1 && g->insns[g->nr_insns - 2].class == IC_STI;
 
     g->in = last;
     if (g->key & KEY_STEP) {
@@ -340,8 +345,8 @@ static struct tb *build(struct jit_vcpu *jv, struct gen *g, gpa_t gpa,
 
         memset(tb, 0, sizeof(*tb));
         g->start = eng->code_rw + at;
-        g->e = (struct emit){.p = g->start,
-                             .end = eng->code_rw + eng->code_size};
+        g->e =
+            (struct emit){.p = g->start, .end = eng->code_rw + eng->code_size};
         g->tb = eng->nr_tbs;
         g->first_link = eng->nr_links;
         g->nr_cold = g->nr_map = 0;
@@ -393,8 +398,8 @@ static int fetch_fault(struct jit_vcpu *jv, gva_t gva)
 int jit_translate(struct jit_vcpu *jv)
 {
     struct jit_engine *eng = jv->eng;
-    uint64_t base = (jv->key & KEY_SIZE_MASK) == 2 ? 0
-                                                   : jv->st.seg[X86_CS].base;
+    uint64_t base =
+        (jv->key & KEY_SIZE_MASK) == 2 ? 0 : jv->st.seg[X86_CS].base;
     gva_t gva = base + jv->st.rip;
     struct source s = {0};
     bool more = false;

@@ -348,7 +348,9 @@ static enum insn_class classify(const struct insn *in, uint32_t key,
     int feature = ext_feature(in->d.meta.isa_ext);
     int own = own_feature(in->d.mnemonic);
 
+    /* XBEGIN is of the category, too. */
     if (in->d.meta.category == ZYDIS_CATEGORY_COND_BR &&
+        in->d.meta.isa_ext != ZYDIS_ISA_EXT_RTM &&
         in->d.mnemonic != ZYDIS_MNEMONIC_LOOP &&
         in->d.mnemonic != ZYDIS_MNEMONIC_LOOPE &&
         in->d.mnemonic != ZYDIS_MNEMONIC_LOOPNE &&

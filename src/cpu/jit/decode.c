@@ -139,8 +139,7 @@ static enum insn_class base_class(const struct insn *in)
     case ZYDIS_MNEMONIC_BT:
     case ZYDIS_MNEMONIC_BTS:
     case ZYDIS_MNEMONIC_BTR:
-    case ZYDIS_MNEMONIC_BTC:
-        return in->mem && in->reg ? IC_BT_MEM : IC_PLAIN;
+    case ZYDIS_MNEMONIC_BTC: return in->mem && in->reg ? IC_BT_MEM : IC_PLAIN;
     case ZYDIS_MNEMONIC_PUSH:
         return op_is_segment(&in->op[0]) ? IC_RARE : IC_PUSH;
     case ZYDIS_MNEMONIC_POP:
@@ -189,36 +188,63 @@ static enum insn_class base_class(const struct insn *in)
     case ZYDIS_MNEMONIC_LOOPE:
     case ZYDIS_MNEMONIC_LOOPNE:
         return in->d.address_width == 16 ? IC_RARE : IC_LOOP;
-    case ZYDIS_MNEMONIC_AAA: case ZYDIS_MNEMONIC_AAS:
-    case ZYDIS_MNEMONIC_AAM: case ZYDIS_MNEMONIC_AAD:
-    case ZYDIS_MNEMONIC_DAA: case ZYDIS_MNEMONIC_DAS:
-    case ZYDIS_MNEMONIC_SALC: case ZYDIS_MNEMONIC_ARPL:
-    case ZYDIS_MNEMONIC_BOUND: case ZYDIS_MNEMONIC_INTO:
-    case ZYDIS_MNEMONIC_PUSHA: case ZYDIS_MNEMONIC_PUSHAD:
-    case ZYDIS_MNEMONIC_POPA: case ZYDIS_MNEMONIC_POPAD:
-    case ZYDIS_MNEMONIC_LDS: case ZYDIS_MNEMONIC_LES:
-    case ZYDIS_MNEMONIC_LFS: case ZYDIS_MNEMONIC_LGS:
-    case ZYDIS_MNEMONIC_LSS: case ZYDIS_MNEMONIC_ENTER:
-    case ZYDIS_MNEMONIC_XLAT: case ZYDIS_MNEMONIC_INT:
-    case ZYDIS_MNEMONIC_INT1: case ZYDIS_MNEMONIC_INT3:
-    case ZYDIS_MNEMONIC_IN: case ZYDIS_MNEMONIC_OUT:
-    case ZYDIS_MNEMONIC_INSB: case ZYDIS_MNEMONIC_INSW:
-    case ZYDIS_MNEMONIC_INSD: case ZYDIS_MNEMONIC_OUTSB:
-    case ZYDIS_MNEMONIC_OUTSW: case ZYDIS_MNEMONIC_OUTSD:
-    case ZYDIS_MNEMONIC_LGDT: case ZYDIS_MNEMONIC_LIDT:
-    case ZYDIS_MNEMONIC_SGDT: case ZYDIS_MNEMONIC_SIDT:
-    case ZYDIS_MNEMONIC_LLDT: case ZYDIS_MNEMONIC_LTR:
-    case ZYDIS_MNEMONIC_SLDT: case ZYDIS_MNEMONIC_STR:
-    case ZYDIS_MNEMONIC_LMSW: case ZYDIS_MNEMONIC_SMSW:
-    case ZYDIS_MNEMONIC_CLTS: case ZYDIS_MNEMONIC_LAR:
-    case ZYDIS_MNEMONIC_LSL: case ZYDIS_MNEMONIC_VERR:
-    case ZYDIS_MNEMONIC_VERW: case ZYDIS_MNEMONIC_INVD:
-    case ZYDIS_MNEMONIC_WBINVD: case ZYDIS_MNEMONIC_RDPMC:
-    case ZYDIS_MNEMONIC_SYSENTER: case ZYDIS_MNEMONIC_SYSEXIT:
-    case ZYDIS_MNEMONIC_UD0: case ZYDIS_MNEMONIC_UD1:
+    case ZYDIS_MNEMONIC_AAA:
+    case ZYDIS_MNEMONIC_AAS:
+    case ZYDIS_MNEMONIC_AAM:
+    case ZYDIS_MNEMONIC_AAD:
+    case ZYDIS_MNEMONIC_DAA:
+    case ZYDIS_MNEMONIC_DAS:
+    case ZYDIS_MNEMONIC_SALC:
+    case ZYDIS_MNEMONIC_ARPL:
+    case ZYDIS_MNEMONIC_BOUND:
+    case ZYDIS_MNEMONIC_INTO:
+    case ZYDIS_MNEMONIC_PUSHA:
+    case ZYDIS_MNEMONIC_PUSHAD:
+    case ZYDIS_MNEMONIC_POPA:
+    case ZYDIS_MNEMONIC_POPAD:
+    case ZYDIS_MNEMONIC_LDS:
+    case ZYDIS_MNEMONIC_LES:
+    case ZYDIS_MNEMONIC_LFS:
+    case ZYDIS_MNEMONIC_LGS:
+    case ZYDIS_MNEMONIC_LSS:
+    case ZYDIS_MNEMONIC_ENTER:
+    case ZYDIS_MNEMONIC_XLAT:
+    case ZYDIS_MNEMONIC_INT:
+    case ZYDIS_MNEMONIC_INT1:
+    case ZYDIS_MNEMONIC_INT3:
+    case ZYDIS_MNEMONIC_IN:
+    case ZYDIS_MNEMONIC_OUT:
+    case ZYDIS_MNEMONIC_INSB:
+    case ZYDIS_MNEMONIC_INSW:
+    case ZYDIS_MNEMONIC_INSD:
+    case ZYDIS_MNEMONIC_OUTSB:
+    case ZYDIS_MNEMONIC_OUTSW:
+    case ZYDIS_MNEMONIC_OUTSD:
+    case ZYDIS_MNEMONIC_LGDT:
+    case ZYDIS_MNEMONIC_LIDT:
+    case ZYDIS_MNEMONIC_SGDT:
+    case ZYDIS_MNEMONIC_SIDT:
+    case ZYDIS_MNEMONIC_LLDT:
+    case ZYDIS_MNEMONIC_LTR:
+    case ZYDIS_MNEMONIC_SLDT:
+    case ZYDIS_MNEMONIC_STR:
+    case ZYDIS_MNEMONIC_LMSW:
+    case ZYDIS_MNEMONIC_SMSW:
+    case ZYDIS_MNEMONIC_CLTS:
+    case ZYDIS_MNEMONIC_LAR:
+    case ZYDIS_MNEMONIC_LSL:
+    case ZYDIS_MNEMONIC_VERR:
+    case ZYDIS_MNEMONIC_VERW:
+    case ZYDIS_MNEMONIC_INVD:
+    case ZYDIS_MNEMONIC_WBINVD:
+    case ZYDIS_MNEMONIC_RDPMC:
+    case ZYDIS_MNEMONIC_SYSENTER:
+    case ZYDIS_MNEMONIC_SYSEXIT:
+    case ZYDIS_MNEMONIC_UD0:
+    case ZYDIS_MNEMONIC_UD1:
     case ZYDIS_MNEMONIC_UD2: return IC_RARE;
-    case ZYDIS_MNEMONIC_RSM: case ZYDIS_MNEMONIC_GETSEC:
-        return IC_UD;
+    case ZYDIS_MNEMONIC_RSM:
+    case ZYDIS_MNEMONIC_GETSEC: return IC_UD;
     default: return IC_PLAIN;
     }
 }
@@ -226,15 +252,24 @@ static enum insn_class base_class(const struct insn *in)
 static bool is_string(ZydisMnemonic m)
 {
     switch (m) {
-    case ZYDIS_MNEMONIC_MOVSB: case ZYDIS_MNEMONIC_MOVSW:
-    case ZYDIS_MNEMONIC_MOVSQ: case ZYDIS_MNEMONIC_STOSB:
-    case ZYDIS_MNEMONIC_STOSW: case ZYDIS_MNEMONIC_STOSD:
-    case ZYDIS_MNEMONIC_STOSQ: case ZYDIS_MNEMONIC_LODSB:
-    case ZYDIS_MNEMONIC_LODSW: case ZYDIS_MNEMONIC_LODSD:
-    case ZYDIS_MNEMONIC_LODSQ: case ZYDIS_MNEMONIC_SCASB:
-    case ZYDIS_MNEMONIC_SCASW: case ZYDIS_MNEMONIC_SCASD:
-    case ZYDIS_MNEMONIC_SCASQ: case ZYDIS_MNEMONIC_CMPSB:
-    case ZYDIS_MNEMONIC_CMPSW: case ZYDIS_MNEMONIC_CMPSQ: return true;
+    case ZYDIS_MNEMONIC_MOVSB:
+    case ZYDIS_MNEMONIC_MOVSW:
+    case ZYDIS_MNEMONIC_MOVSQ:
+    case ZYDIS_MNEMONIC_STOSB:
+    case ZYDIS_MNEMONIC_STOSW:
+    case ZYDIS_MNEMONIC_STOSD:
+    case ZYDIS_MNEMONIC_STOSQ:
+    case ZYDIS_MNEMONIC_LODSB:
+    case ZYDIS_MNEMONIC_LODSW:
+    case ZYDIS_MNEMONIC_LODSD:
+    case ZYDIS_MNEMONIC_LODSQ:
+    case ZYDIS_MNEMONIC_SCASB:
+    case ZYDIS_MNEMONIC_SCASW:
+    case ZYDIS_MNEMONIC_SCASD:
+    case ZYDIS_MNEMONIC_SCASQ:
+    case ZYDIS_MNEMONIC_CMPSB:
+    case ZYDIS_MNEMONIC_CMPSW:
+    case ZYDIS_MNEMONIC_CMPSQ: return true;
     default: return false;
     }
 }
@@ -245,43 +280,67 @@ static enum insn_class other_class(const struct insn *in)
     case ZYDIS_MNEMONIC_RDTSCP: return IC_RDTSC;
     case ZYDIS_MNEMONIC_RDPID:
     case ZYDIS_MNEMONIC_INVPCID:
-    case ZYDIS_MNEMONIC_XSETBV: 
+    case ZYDIS_MNEMONIC_XSETBV:
     case ZYDIS_MNEMONIC_XGETBV:
-    case ZYDIS_MNEMONIC_XSAVE: case ZYDIS_MNEMONIC_XSAVE64:
-    case ZYDIS_MNEMONIC_XSAVEC: case ZYDIS_MNEMONIC_XSAVEC64:
-    case ZYDIS_MNEMONIC_XSAVEOPT: case ZYDIS_MNEMONIC_XSAVEOPT64:
-    case ZYDIS_MNEMONIC_XRSTOR: case ZYDIS_MNEMONIC_XRSTOR64:
-    case ZYDIS_MNEMONIC_FXSAVE: case ZYDIS_MNEMONIC_FXSAVE64:
-    case ZYDIS_MNEMONIC_FXRSTOR: case ZYDIS_MNEMONIC_FXRSTOR64:
-    case ZYDIS_MNEMONIC_MASKMOVQ: case ZYDIS_MNEMONIC_MASKMOVDQU:
+    case ZYDIS_MNEMONIC_XSAVE:
+    case ZYDIS_MNEMONIC_XSAVE64:
+    case ZYDIS_MNEMONIC_XSAVEC:
+    case ZYDIS_MNEMONIC_XSAVEC64:
+    case ZYDIS_MNEMONIC_XSAVEOPT:
+    case ZYDIS_MNEMONIC_XSAVEOPT64:
+    case ZYDIS_MNEMONIC_XRSTOR:
+    case ZYDIS_MNEMONIC_XRSTOR64:
+    case ZYDIS_MNEMONIC_FXSAVE:
+    case ZYDIS_MNEMONIC_FXSAVE64:
+    case ZYDIS_MNEMONIC_FXRSTOR:
+    case ZYDIS_MNEMONIC_FXRSTOR64:
+    case ZYDIS_MNEMONIC_MASKMOVQ:
+    case ZYDIS_MNEMONIC_MASKMOVDQU:
     case ZYDIS_MNEMONIC_VMASKMOVDQU: return IC_RARE;
-    case ZYDIS_MNEMONIC_VGATHERDPD: case ZYDIS_MNEMONIC_VGATHERDPS:
-    case ZYDIS_MNEMONIC_VGATHERQPD: case ZYDIS_MNEMONIC_VGATHERQPS:
-    case ZYDIS_MNEMONIC_VPGATHERDD: case ZYDIS_MNEMONIC_VPGATHERDQ:
-    case ZYDIS_MNEMONIC_VPGATHERQD: case ZYDIS_MNEMONIC_VPGATHERQQ:
-    case ZYDIS_MNEMONIC_VMASKMOVPS: case ZYDIS_MNEMONIC_VMASKMOVPD:
-    case ZYDIS_MNEMONIC_VPMASKMOVD: case ZYDIS_MNEMONIC_VPMASKMOVQ:
-        return IC_RARE;
-    case ZYDIS_MNEMONIC_FNSTENV: case ZYDIS_MNEMONIC_FNSAVE:
-        return IC_FSTENV;
+    case ZYDIS_MNEMONIC_VGATHERDPD:
+    case ZYDIS_MNEMONIC_VGATHERDPS:
+    case ZYDIS_MNEMONIC_VGATHERQPD:
+    case ZYDIS_MNEMONIC_VGATHERQPS:
+    case ZYDIS_MNEMONIC_VPGATHERDD:
+    case ZYDIS_MNEMONIC_VPGATHERDQ:
+    case ZYDIS_MNEMONIC_VPGATHERQD:
+    case ZYDIS_MNEMONIC_VPGATHERQQ:
+    case ZYDIS_MNEMONIC_VMASKMOVPS:
+    case ZYDIS_MNEMONIC_VMASKMOVPD:
+    case ZYDIS_MNEMONIC_VPMASKMOVD:
+    case ZYDIS_MNEMONIC_VPMASKMOVQ: return IC_RARE;
+    case ZYDIS_MNEMONIC_FNSTENV:
+    case ZYDIS_MNEMONIC_FNSAVE: return IC_FSTENV;
     case ZYDIS_MNEMONIC_STAC: return IC_STAC;
     case ZYDIS_MNEMONIC_CLAC: return IC_CLAC;
-    case ZYDIS_MNEMONIC_RDFSBASE: case ZYDIS_MNEMONIC_RDGSBASE:
-    case ZYDIS_MNEMONIC_WRFSBASE: case ZYDIS_MNEMONIC_WRGSBASE:
-        return IC_FSGSBASE;
-    case ZYDIS_MNEMONIC_CLFLUSH: case ZYDIS_MNEMONIC_CLFLUSHOPT:
+    case ZYDIS_MNEMONIC_RDFSBASE:
+    case ZYDIS_MNEMONIC_RDGSBASE:
+    case ZYDIS_MNEMONIC_WRFSBASE:
+    case ZYDIS_MNEMONIC_WRGSBASE: return IC_FSGSBASE;
+    case ZYDIS_MNEMONIC_CLFLUSH:
+    case ZYDIS_MNEMONIC_CLFLUSHOPT:
     case ZYDIS_MNEMONIC_CLWB: return IC_RARE; /* they fault as loads do */
     case ZYDIS_MNEMONIC_PREFETCHNTA:
-    case ZYDIS_MNEMONIC_PREFETCHT0: case ZYDIS_MNEMONIC_PREFETCHT1:
-    case ZYDIS_MNEMONIC_PREFETCHT2: case ZYDIS_MNEMONIC_PREFETCHW:
-    case ZYDIS_MNEMONIC_PREFETCH: case ZYDIS_MNEMONIC_PREFETCHWT1:
-    case ZYDIS_MNEMONIC_ENDBR32: case ZYDIS_MNEMONIC_ENDBR64:
-    case ZYDIS_MNEMONIC_RDSSPD: case ZYDIS_MNEMONIC_RDSSPQ: return IC_NOP;
-    case ZYDIS_MNEMONIC_INCSSPD: case ZYDIS_MNEMONIC_INCSSPQ:
-    case ZYDIS_MNEMONIC_CLRSSBSY: case ZYDIS_MNEMONIC_SETSSBSY:
-    case ZYDIS_MNEMONIC_RSTORSSP: case ZYDIS_MNEMONIC_SAVEPREVSSP:
-    case ZYDIS_MNEMONIC_WRSSD: case ZYDIS_MNEMONIC_WRSSQ:
-    case ZYDIS_MNEMONIC_WRUSSD: case ZYDIS_MNEMONIC_WRUSSQ: return IC_UD;
+    case ZYDIS_MNEMONIC_PREFETCHT0:
+    case ZYDIS_MNEMONIC_PREFETCHT1:
+    case ZYDIS_MNEMONIC_PREFETCHT2:
+    case ZYDIS_MNEMONIC_PREFETCHW:
+    case ZYDIS_MNEMONIC_PREFETCH:
+    case ZYDIS_MNEMONIC_PREFETCHWT1:
+    case ZYDIS_MNEMONIC_ENDBR32:
+    case ZYDIS_MNEMONIC_ENDBR64:
+    case ZYDIS_MNEMONIC_RDSSPD:
+    case ZYDIS_MNEMONIC_RDSSPQ: return IC_NOP;
+    case ZYDIS_MNEMONIC_INCSSPD:
+    case ZYDIS_MNEMONIC_INCSSPQ:
+    case ZYDIS_MNEMONIC_CLRSSBSY:
+    case ZYDIS_MNEMONIC_SETSSBSY:
+    case ZYDIS_MNEMONIC_RSTORSSP:
+    case ZYDIS_MNEMONIC_SAVEPREVSSP:
+    case ZYDIS_MNEMONIC_WRSSD:
+    case ZYDIS_MNEMONIC_WRSSQ:
+    case ZYDIS_MNEMONIC_WRUSSD:
+    case ZYDIS_MNEMONIC_WRUSSQ: return IC_UD;
     default: return IC_PLAIN;
     }
 }
@@ -295,10 +354,15 @@ static bool is_x87(const struct insn *in)
 static bool is_sse(ZydisISAExt ext)
 {
     switch (ext) {
-    case ZYDIS_ISA_EXT_SSE: case ZYDIS_ISA_EXT_SSE2: case ZYDIS_ISA_EXT_SSE3:
-    case ZYDIS_ISA_EXT_SSSE3: case ZYDIS_ISA_EXT_SSE4:
-    case ZYDIS_ISA_EXT_SSE4A: case ZYDIS_ISA_EXT_AES:
-    case ZYDIS_ISA_EXT_PCLMULQDQ: case ZYDIS_ISA_EXT_SHA:
+    case ZYDIS_ISA_EXT_SSE:
+    case ZYDIS_ISA_EXT_SSE2:
+    case ZYDIS_ISA_EXT_SSE3:
+    case ZYDIS_ISA_EXT_SSSE3:
+    case ZYDIS_ISA_EXT_SSE4:
+    case ZYDIS_ISA_EXT_SSE4A:
+    case ZYDIS_ISA_EXT_AES:
+    case ZYDIS_ISA_EXT_PCLMULQDQ:
+    case ZYDIS_ISA_EXT_SHA:
     case ZYDIS_ISA_EXT_GFNI: return true;
     default: return false;
     }
@@ -308,11 +372,16 @@ static bool is_sse(ZydisISAExt ext)
 static bool sse_free(const struct insn *in)
 {
     switch (in->d.mnemonic) {
-    case ZYDIS_MNEMONIC_MFENCE: case ZYDIS_MNEMONIC_LFENCE:
-    case ZYDIS_MNEMONIC_SFENCE: case ZYDIS_MNEMONIC_MOVNTI:
-    case ZYDIS_MNEMONIC_PAUSE: case ZYDIS_MNEMONIC_POPCNT:
-    case ZYDIS_MNEMONIC_CRC32: case ZYDIS_MNEMONIC_FXSAVE:
-    case ZYDIS_MNEMONIC_FXRSTOR: case ZYDIS_MNEMONIC_FXSAVE64:
+    case ZYDIS_MNEMONIC_MFENCE:
+    case ZYDIS_MNEMONIC_LFENCE:
+    case ZYDIS_MNEMONIC_SFENCE:
+    case ZYDIS_MNEMONIC_MOVNTI:
+    case ZYDIS_MNEMONIC_PAUSE:
+    case ZYDIS_MNEMONIC_POPCNT:
+    case ZYDIS_MNEMONIC_CRC32:
+    case ZYDIS_MNEMONIC_FXSAVE:
+    case ZYDIS_MNEMONIC_FXRSTOR:
+    case ZYDIS_MNEMONIC_FXSAVE64:
     case ZYDIS_MNEMONIC_FXRSTOR64: return true;
     default: return in->class == IC_NOP;
     }
@@ -350,6 +419,7 @@ static enum insn_class classify(const struct insn *in, uint32_t key,
 
     /* XBEGIN is of the category, too. */
     if (in->d.meta.category == ZYDIS_CATEGORY_COND_BR &&
+        in->d.meta.isa_ext == ZYDIS_ISA_EXT_BASE && /* not XBEGIN */
         in->d.meta.isa_ext != ZYDIS_ISA_EXT_RTM &&
         in->d.mnemonic != ZYDIS_MNEMONIC_LOOP &&
         in->d.mnemonic != ZYDIS_MNEMONIC_LOOPE &&
@@ -369,9 +439,8 @@ static enum insn_class classify(const struct insn *in, uint32_t key,
         ((in->d.mnemonic == ZYDIS_MNEMONIC_MOVSD ||
           in->d.mnemonic == ZYDIS_MNEMONIC_CMPSD) &&
          in->d.opcode_map == ZYDIS_OPCODE_MAP_DEFAULT))
-        return key & (KEY_SEGMENTS) && (key & KEY_SIZE_MASK) != 2
-                   ? IC_RARE
-                   : IC_STRING;
+        return key & (KEY_SEGMENTS) && (key & KEY_SIZE_MASK) != 2 ? IC_RARE
+                                                                  : IC_STRING;
     switch (in->d.meta.isa_ext) {
     case ZYDIS_ISA_EXT_BASE:
     case ZYDIS_ISA_EXT_LONGMODE: return base_class(in);
@@ -442,16 +511,19 @@ static enum insn_class mode_gate(const struct insn *in, uint32_t key)
     if (in->class != IC_UD && insn_writes_code_segment(in, key))
         return IC_RARE;
     switch (in->class) {
-    case IC_PUSH: case IC_POP: case IC_LEAVE: case IC_PUSHF: case IC_CALL:
-    case IC_CALL_IND: case IC_RET:
-        return common_stack(in, key) && !(key & KEY_VM86) ? in->class
-                                                          : IC_RARE;
-    case IC_CLI: case IC_STI:
-        return key & KEY_CPL0 ? in->class : IC_RARE;
-    case IC_STAC: case IC_CLAC:
-        return key & KEY_CPL0 ? in->class : IC_UD;
-    case IC_FSGSBASE:
-        return key & KEY_FSGSBASE ? in->class : IC_UD;
+    case IC_PUSH:
+    case IC_POP:
+    case IC_LEAVE:
+    case IC_PUSHF:
+    case IC_CALL:
+    case IC_CALL_IND:
+    case IC_RET:
+        return common_stack(in, key) && !(key & KEY_VM86) ? in->class : IC_RARE;
+    case IC_CLI:
+    case IC_STI: return key & KEY_CPL0 ? in->class : IC_RARE;
+    case IC_STAC:
+    case IC_CLAC: return key & KEY_CPL0 ? in->class : IC_UD;
+    case IC_FSGSBASE: return key & KEY_FSGSBASE ? in->class : IC_UD;
     case IC_RDTSC: return key & KEY_TSD ? IC_RARE : in->class;
     case IC_SYSTEM:
         if (in->d.mnemonic == ZYDIS_MNEMONIC_INVLPG)
@@ -468,10 +540,14 @@ static enum insn_class mode_gate(const struct insn *in, uint32_t key)
 static bool may_keep_flags(const ZydisDecodedInstruction *d)
 {
     switch (d->mnemonic) {
-    case ZYDIS_MNEMONIC_SHL: case ZYDIS_MNEMONIC_SHR:
-    case ZYDIS_MNEMONIC_SAR: case ZYDIS_MNEMONIC_ROL:
-    case ZYDIS_MNEMONIC_ROR: case ZYDIS_MNEMONIC_RCL:
-    case ZYDIS_MNEMONIC_RCR: case ZYDIS_MNEMONIC_SHLD:
+    case ZYDIS_MNEMONIC_SHL:
+    case ZYDIS_MNEMONIC_SHR:
+    case ZYDIS_MNEMONIC_SAR:
+    case ZYDIS_MNEMONIC_ROL:
+    case ZYDIS_MNEMONIC_ROR:
+    case ZYDIS_MNEMONIC_RCL:
+    case ZYDIS_MNEMONIC_RCR:
+    case ZYDIS_MNEMONIC_SHLD:
     case ZYDIS_MNEMONIC_SHRD: break;
     default: return d->meta.category == ZYDIS_CATEGORY_STRINGOP;
     }
@@ -491,8 +567,7 @@ static uint32_t flags_killed(const ZydisDecodedInstruction *d)
 
     if (!f || may_keep_flags(d))
         return 0;
-    return (f->modified | f->set_0 | f->set_1 | f->undefined) &
-           X86_FLAGS_ARITH;
+    return (f->modified | f->set_0 | f->set_1 | f->undefined) & X86_FLAGS_ARITH;
 }
 
 static void flags_of(struct insn *in)
@@ -504,8 +579,7 @@ static void flags_of(struct insn *in)
         return;
     in->flags_read = f->tested & X86_FLAGS_ARITH;
     in->flags_kill = flags_killed(&in->d);
-    if (in->class >= IC_HELPER || in->class == IC_UD ||
-        in->class == IC_PUSHF)
+    if (in->class >= IC_HELPER || in->class == IC_UD || in->class == IC_PUSHF)
         in->flags_read = X86_FLAGS_ARITH;
 }
 
@@ -603,8 +677,8 @@ static void decoder_for(ZydisDecoder *dec, uint32_t key)
     (void)ZydisDecoderEnableMode(dec, ZYDIS_DECODER_MODE_KNC, ZYAN_FALSE);
 }
 
-int insn_decode(struct insn *in, const uint8_t *bytes, size_t len,
-                uint32_t key, const struct cpuid_model *model, uint64_t rip)
+int insn_decode(struct insn *in, const uint8_t *bytes, size_t len, uint32_t key,
+                const struct cpuid_model *model, uint64_t rip)
 {
     ZydisDecoder dec;
     ZyanStatus s;
@@ -632,8 +706,8 @@ int insn_decode(struct insn *in, const uint8_t *bytes, size_t len,
     memcpy(in->bytes, bytes, in->d.length);
     fix_sib(in);
     find_operands(in);
-    in->class = refused_width(in, key, model) ? IC_UD
-                                              : classify(in, key, model);
+    in->class =
+        refused_width(in, key, model) ? IC_UD : classify(in, key, model);
     in->class = fpu_gate(in, key);
     in->class = mode_gate(in, key);
     flags_of(in);
@@ -643,9 +717,17 @@ int insn_decode(struct insn *in, const uint8_t *bytes, size_t len,
 bool insn_ends_block(const struct insn *in)
 {
     switch (in->class) {
-    case IC_UD: case IC_LOOP: case IC_JMP: case IC_JMP_IND: case IC_CALL:
-    case IC_CALL_IND: case IC_RET: case IC_STAC: case IC_CLAC:
-    case IC_SYSTEM: case IC_RARE: return true;
+    case IC_UD:
+    case IC_LOOP:
+    case IC_JMP:
+    case IC_JMP_IND:
+    case IC_CALL:
+    case IC_CALL_IND:
+    case IC_RET:
+    case IC_STAC:
+    case IC_CLAC:
+    case IC_SYSTEM:
+    case IC_RARE: return true;
     case IC_ADDRESS: return in->d.mnemonic == ZYDIS_MNEMONIC_INVLPG;
     case IC_MOV_SYSTEM: /* loads of CR3 */
         return in->op[0].reg.value == ZYDIS_REGISTER_CR3;
@@ -661,8 +743,8 @@ uint32_t insn_peek_live(const uint8_t *bytes, size_t len, uint32_t key)
 
     decoder_for(&dec, key);
     for (unsigned i = 0; i < 6 && unknown; i++) {
-        if (ZYAN_FAILED(ZydisDecoderDecodeInstruction(&dec, NULL, bytes, len,
-                                                      &d)))
+        if (ZYAN_FAILED(
+                ZydisDecoderDecodeInstruction(&dec, NULL, bytes, len, &d)))
             break;
         if (d.meta.category == ZYDIS_CATEGORY_SYSTEM ||
             d.meta.category == ZYDIS_CATEGORY_SYSCALL ||

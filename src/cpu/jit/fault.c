@@ -43,11 +43,10 @@ static bool in_guard(const struct jit_vcpu *jv, const void *addr)
 }
 
 /* Which exception a signal stands for; -1 if none. */
-static int vector_of(int sig, const siginfo_t *si, const ucontext_t *uc)
+static int vector_of(const struct jit_vcpu *jv, int sig, const ucontext_t *uc)
 {
     long trap = uc->uc_mcontext.gregs[REG_TRAPNO];
 
-    (void)si;
     switch (trap) {
     case X86_DE:
     case X86_MF:
@@ -91,7 +90,7 @@ static void on_signal(int sig, siginfo_t *si, void *opaque)
         return;
     }
     tb = h_tb_at(jv->eng, (uint64_t)g[REG_RIP]);
-    vector = tb ? vector_of(sig, si, uc) : -1;
+    vector = tb ? vector_of(jv, sig, uc) : -1;
     if (vector < 0) {
         chain(sig, si, opaque);
         return;

@@ -1,7 +1,8 @@
 #include "cpu/jit/gen.h"
 #include "cpu/jit/h_sys.h"
 
-/* The second part of a block: what the hot path branches to and rarely takes. */
+/* The second part of a block: what the hot path branches to and rarely takes.
+ */
 
 struct cold *gen_cold(struct gen *g, enum cold_kind kind, uint8_t *from)
 {

@@ -119,7 +119,7 @@ static void empty_slot(struct jit_engine *eng, uint32_t n)
 static uint32_t slot_for(struct gen *g, uint64_t target)
 {
     struct jit_engine *eng = g->eng;
-    uint32_t key = g->key & ~(uint32_t)KEY_UNHOISTED;
+    uint32_t key = g->key & ~(uint32_t)(KEY_UNHOISTED | KEY_ONE);
     uint32_t h =
         (uint32_t)((target * 0x9e3779b97f4a7c15ull) >> 48) ^ (key & 0xffff);
     uint16_t *hint = &eng->slot_hash[h];

@@ -42,7 +42,7 @@ struct slot {
 struct form {
     struct slot reg, vvvv, rm;
     enum gen_rm rm_kind;
-    unsigned rm_raw;  /* register number when rm is no general register */
+    unsigned rm_raw; /* register number when rm is no general register */
     unsigned reg_raw;
     uint32_t gs_off;
 };
@@ -111,10 +111,14 @@ static bool vector_ext(ZydisISAExt ext, ZydisMnemonic m)
     if (m == ZYDIS_MNEMONIC_POPCNT || m == ZYDIS_MNEMONIC_CRC32)
         return false;
     switch (ext) {
-    case ZYDIS_ISA_EXT_BASE: case ZYDIS_ISA_EXT_LONGMODE:
-    case ZYDIS_ISA_EXT_X87: case ZYDIS_ISA_EXT_BMI1:
-    case ZYDIS_ISA_EXT_LZCNT: case ZYDIS_ISA_EXT_MOVBE:
-    case ZYDIS_ISA_EXT_ADOX_ADCX: case ZYDIS_ISA_EXT_RDRAND:
+    case ZYDIS_ISA_EXT_BASE:
+    case ZYDIS_ISA_EXT_LONGMODE:
+    case ZYDIS_ISA_EXT_X87:
+    case ZYDIS_ISA_EXT_BMI1:
+    case ZYDIS_ISA_EXT_LZCNT:
+    case ZYDIS_ISA_EXT_MOVBE:
+    case ZYDIS_ISA_EXT_ADOX_ADCX:
+    case ZYDIS_ISA_EXT_RDRAND:
     case ZYDIS_ISA_EXT_RDSEED: return false;
     default: return true;
     }
@@ -135,8 +139,8 @@ static void emit_prefixes(struct gen *g, const struct form *f)
 
     if (d->attributes & ZYDIS_ATTRIB_HAS_LOCK)
         e_u8(&g->e, 0xf0);
-    if (mandatory(d, 0x66) || (d->operand_width == 16 &&
-                               !vector_ext(d->meta.isa_ext, d->mnemonic)))
+    if (mandatory(d, 0x66) ||
+        (d->operand_width == 16 && !vector_ext(d->meta.isa_ext, d->mnemonic)))
         e_u8(&g->e, 0x66);
     if (mandatory(d, 0xf2))
         e_u8(&g->e, 0xf2);
@@ -150,8 +154,14 @@ static void emit_map(struct gen *g)
 {
     switch (g->in->d.opcode_map) {
     case ZYDIS_OPCODE_MAP_0F: e_u8(&g->e, 0x0f); break;
-    case ZYDIS_OPCODE_MAP_0F38: e_u8(&g->e, 0x0f); e_u8(&g->e, 0x38); break;
-    case ZYDIS_OPCODE_MAP_0F3A: e_u8(&g->e, 0x0f); e_u8(&g->e, 0x3a); break;
+    case ZYDIS_OPCODE_MAP_0F38:
+        e_u8(&g->e, 0x0f);
+        e_u8(&g->e, 0x38);
+        break;
+    case ZYDIS_OPCODE_MAP_0F3A:
+        e_u8(&g->e, 0x0f);
+        e_u8(&g->e, 0x3a);
+        break;
     default: break;
     }
 }
@@ -176,9 +186,7 @@ static void emit_modrm(struct gen *g, const struct form *f, unsigned reg)
     switch (f->rm_kind) {
     case RM_MEM: e_mem(&g->e, reg, R_T0, g->m_idx, 1, g->m_disp); break;
     case RM_GS: e_gs_operand(&g->e, reg, f->gs_off); break;
-    default:
-        e_u8(&g->e, 0xc0 | (reg & 7) << 3 | (rm_number(f) & 7));
-        break;
+    default: e_u8(&g->e, 0xc0 | (reg & 7) << 3 | (rm_number(f) & 7)); break;
     }
 }
 
@@ -253,16 +261,24 @@ static bool vex_w(const struct gen *g)
         return false;
     switch (d->mnemonic) {
     case ZYDIS_MNEMONIC_VMOVD:
-    case ZYDIS_MNEMONIC_VCVTSI2SS: case ZYDIS_MNEMONIC_VCVTSI2SD:
-    case ZYDIS_MNEMONIC_VCVTSS2SI: case ZYDIS_MNEMONIC_VCVTSD2SI:
-    case ZYDIS_MNEMONIC_VCVTTSS2SI: case ZYDIS_MNEMONIC_VCVTTSD2SI:
-    case ZYDIS_MNEMONIC_VPINSRD: case ZYDIS_MNEMONIC_VPEXTRD:
-    case ZYDIS_MNEMONIC_VPINSRB: case ZYDIS_MNEMONIC_VPEXTRB:
-    case ZYDIS_MNEMONIC_VPINSRW: case ZYDIS_MNEMONIC_VPEXTRW:
-    case ZYDIS_MNEMONIC_VPCMPESTRI: case ZYDIS_MNEMONIC_VPCMPESTRM:
-    case ZYDIS_MNEMONIC_VEXTRACTPS: case ZYDIS_MNEMONIC_VMOVMSKPS:
-    case ZYDIS_MNEMONIC_VMOVMSKPD: case ZYDIS_MNEMONIC_VPMOVMSKB:
-        return false;
+    case ZYDIS_MNEMONIC_VCVTSI2SS:
+    case ZYDIS_MNEMONIC_VCVTSI2SD:
+    case ZYDIS_MNEMONIC_VCVTSS2SI:
+    case ZYDIS_MNEMONIC_VCVTSD2SI:
+    case ZYDIS_MNEMONIC_VCVTTSS2SI:
+    case ZYDIS_MNEMONIC_VCVTTSD2SI:
+    case ZYDIS_MNEMONIC_VPINSRD:
+    case ZYDIS_MNEMONIC_VPEXTRD:
+    case ZYDIS_MNEMONIC_VPINSRB:
+    case ZYDIS_MNEMONIC_VPEXTRB:
+    case ZYDIS_MNEMONIC_VPINSRW:
+    case ZYDIS_MNEMONIC_VPEXTRW:
+    case ZYDIS_MNEMONIC_VPCMPESTRI:
+    case ZYDIS_MNEMONIC_VPCMPESTRM:
+    case ZYDIS_MNEMONIC_VEXTRACTPS:
+    case ZYDIS_MNEMONIC_VMOVMSKPS:
+    case ZYDIS_MNEMONIC_VMOVMSKPD:
+    case ZYDIS_MNEMONIC_VPMOVMSKB: return false;
     default: return true;
     }
 }
@@ -278,9 +294,8 @@ static void emit_vex(struct gen *g, const struct form *f, unsigned reg)
     if (f->rm_kind == RM_GS)
         e_u8(&g->e, 0x65);
     e_u8(&g->e, 0xc4);
-    e_u8(&g->e, (~reg >> 3 & 1) << 7 |
-                    (~index_number(g, f) >> 3 & 1) << 6 | (~rm >> 3 & 1) << 5 |
-                    d->raw.vex.m_mmmm);
+    e_u8(&g->e, (~reg >> 3 & 1) << 7 | (~index_number(g, f) >> 3 & 1) << 6 |
+                    (~rm >> 3 & 1) << 5 | d->raw.vex.m_mmmm);
     e_u8(&g->e, (unsigned)vex_w(g) << 7 | (~vvvv & 15) << 3 |
                     (unsigned)d->raw.vex.L << 2 | d->raw.vex.pp);
     e_u8(&g->e, d->opcode);

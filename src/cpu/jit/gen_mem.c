@@ -110,16 +110,22 @@ static uint32_t seg_base_off(int seg)
 static bool aligned_operand(const struct insn *in, unsigned size)
 {
     switch (in->d.mnemonic) {
-    case ZYDIS_MNEMONIC_VMOVAPS: case ZYDIS_MNEMONIC_VMOVAPD:
-    case ZYDIS_MNEMONIC_VMOVDQA: case ZYDIS_MNEMONIC_VMOVNTPS:
-    case ZYDIS_MNEMONIC_VMOVNTPD: case ZYDIS_MNEMONIC_VMOVNTDQ:
-    case ZYDIS_MNEMONIC_VMOVNTDQA: case ZYDIS_MNEMONIC_CMPXCHG16B:
-        return true;
-    case ZYDIS_MNEMONIC_MOVUPS: case ZYDIS_MNEMONIC_MOVUPD:
-    case ZYDIS_MNEMONIC_MOVDQU: case ZYDIS_MNEMONIC_LDDQU:
-    case ZYDIS_MNEMONIC_PCMPESTRI: case ZYDIS_MNEMONIC_PCMPESTRM:
-    case ZYDIS_MNEMONIC_PCMPISTRI: case ZYDIS_MNEMONIC_PCMPISTRM:
-        return false;
+    case ZYDIS_MNEMONIC_VMOVAPS:
+    case ZYDIS_MNEMONIC_VMOVAPD:
+    case ZYDIS_MNEMONIC_VMOVDQA:
+    case ZYDIS_MNEMONIC_VMOVNTPS:
+    case ZYDIS_MNEMONIC_VMOVNTPD:
+    case ZYDIS_MNEMONIC_VMOVNTDQ:
+    case ZYDIS_MNEMONIC_VMOVNTDQA:
+    case ZYDIS_MNEMONIC_CMPXCHG16B: return true;
+    case ZYDIS_MNEMONIC_MOVUPS:
+    case ZYDIS_MNEMONIC_MOVUPD:
+    case ZYDIS_MNEMONIC_MOVDQU:
+    case ZYDIS_MNEMONIC_LDDQU:
+    case ZYDIS_MNEMONIC_PCMPESTRI:
+    case ZYDIS_MNEMONIC_PCMPESTRM:
+    case ZYDIS_MNEMONIC_PCMPISTRI:
+    case ZYDIS_MNEMONIC_PCMPISTRM: return false;
     default:
         return size == 16 &&
                in->d.encoding == ZYDIS_INSTRUCTION_ENCODING_LEGACY &&
@@ -131,8 +137,8 @@ static bool aligned_operand(const struct insn *in, unsigned size)
 static void gen_seg_limit(struct gen *g, int seg, unsigned size, bool write,
                           bool live)
 {
-    uint32_t limit = seg_base_off(seg) + (uint32_t)offsetof(struct x86_seg,
-                                                            limit);
+    uint32_t limit =
+        seg_base_off(seg) + (uint32_t)offsetof(struct x86_seg, limit);
     uint8_t *from;
     struct cold *c;
 
@@ -195,7 +201,8 @@ static void gen_tlb(struct gen *g, unsigned size, bool write, uint32_t desc)
     c->table = table;
     c->write = write;
     c->desc = desc;
-    e_op_gs_idx8(&g->e, 0x03, R_T0, R_T1, table + TLB_ADDENDS); /* add r10, addend */
+    e_op_gs_idx8(&g->e, 0x03, R_T0, R_T1,
+                 table + TLB_ADDENDS); /* add r10, addend */
     c->resume = g->e.p;
     c->copy_end = NULL;
 }
@@ -204,8 +211,7 @@ void gen_check(struct gen *g, int seg, unsigned size, bool write)
 {
     bool live = g->in->flags_live != 0;
     uint32_t desc = size | (write ? DESC_WRITE : 0) |
-                    g->mode << DESC_MODE_SHIFT |
-                    (live ? DESC_FLAGS_SAVED : 0) |
+                    g->mode << DESC_MODE_SHIFT | (live ? DESC_FLAGS_SAVED : 0) |
                     (g->in->mem_read ? DESC_READ : 0) |
                     (seg == X86_SS ? DESC_STACK : 0) |
                     (aligned_operand(g->in, size) ? DESC_ALIGNED : 0) |
@@ -254,9 +260,8 @@ void gen_operand(struct gen *g, const ZydisDecodedOperand *op, unsigned size,
                  bool write)
 {
     if (g->win) {
-        by_window(g, op->mem.disp.has_displacement
-                         ? (int32_t)op->mem.disp.value
-                         : 0);
+        by_window(g, op->mem.disp.has_displacement ? (int32_t)op->mem.disp.value
+                                                   : 0);
         return;
     }
     if (g->shared_by) {

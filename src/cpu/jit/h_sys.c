@@ -230,8 +230,7 @@ int h_syscall(struct jit_vcpu *jv, uint64_t arg)
 
     h_flags_out(jv);
     rc = x86_syscall(&jv->cpu, next_rip(jv, arg));
-    return done(jv, rc,
-                jv->step || (step && (jv->st.rflags & X86_FLAGS_TF)));
+    return done(jv, rc, jv->step || (step && (jv->st.rflags & X86_FLAGS_TF)));
 }
 
 int h_sysret(struct jit_vcpu *jv, uint64_t arg)

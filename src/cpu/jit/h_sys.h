@@ -8,13 +8,13 @@
  * instructions is their length, and the operand width in bits above bit 8.
  */
 h_fn h_rdmsr, h_wrmsr, h_cpuid, h_syscall, h_sysret, h_iret, h_swapgs, h_hlt,
-    h_popf, h_rare, h_ac_changed, h_wrbase, h_string, h_step_done,
-    h_segment, h_break, h_stop, h_mov_seg, h_mov_cr, h_invlpg, h_xsave;
+    h_popf, h_rare, h_ac_changed, h_wrbase, h_string, h_step_done, h_segment,
+    h_break, h_stop, h_mov_seg, h_mov_cr, h_invlpg, h_xsave;
 
 /* h_string's argument */
-#define H_STRING_OP(op)    ((uint64_t)(op))        /* opcode bits 1..3 */
-#define H_STRING_SIZE(s)   ((uint64_t)(s) << 4)    /* log2 of the bytes */
-#define H_STRING_ADDR(s)   ((uint64_t)(s) << 6)    /* address width, log2 */
+#define H_STRING_OP(op)    ((uint64_t)(op))     /* opcode bits 1..3 */
+#define H_STRING_SIZE(s)   ((uint64_t)(s) << 4) /* log2 of the bytes */
+#define H_STRING_ADDR(s)   ((uint64_t)(s) << 6) /* address width, log2 */
 #define H_STRING_REP       ((uint64_t)1 << 8)
 #define H_STRING_REPNE     ((uint64_t)1 << 9)
 #define H_STRING_SEG(s)    ((uint64_t)(s) << 10)

@@ -89,8 +89,8 @@ enum x86_sreg rare_segment(const ZydisDecodedOperand *op)
 
 static uint64_t effective(const struct rare *r, const ZydisDecodedOperand *op)
 {
-    uint64_t a = op->mem.disp.has_displacement ? (uint64_t)op->mem.disp.value
-                                               : 0;
+    uint64_t a =
+        op->mem.disp.has_displacement ? (uint64_t)op->mem.disp.value : 0;
     unsigned width = r->in->d.address_width;
 
     if (op->mem.base == ZYDIS_REGISTER_RIP ||
@@ -180,9 +180,7 @@ int rare_get(struct rare *r, unsigned i, uint64_t *v)
     case ZYDIS_OPERAND_TYPE_REGISTER:
         *v = rare_reg(r, op->reg.value);
         return X86_OK;
-    case ZYDIS_OPERAND_TYPE_IMMEDIATE:
-        *v = op->imm.value.u;
-        return X86_OK;
+    case ZYDIS_OPERAND_TYPE_IMMEDIATE: *v = op->imm.value.u; return X86_OK;
     default: break;
     }
     if (rare_address(r, op, op->size / 8u, false, &gva) < 0)
@@ -258,8 +256,7 @@ int rare_pop(struct rare *r, uint64_t *v, unsigned size)
 /* Up to 15 bytes at RIP; how many could be read. */
 static size_t fetch(struct rare *r, uint8_t buf[15])
 {
-    gva_t gva = is_64(r) ? r->st->rip
-                         : r->st->seg[X86_CS].base + r->st->rip;
+    gva_t gva = is_64(r) ? r->st->rip : r->st->seg[X86_CS].base + r->st->rip;
     size_t n = 0;
     gpa_t gpa;
 
@@ -300,30 +297,37 @@ static int dispatch(struct rare *r)
 
 static void log_unknown(const struct rare *r, const uint8_t *b, size_t n)
 {
-    if (n > 1 && b[0] == 0x0f && (b[1] == 0x0b || b[1] == 0xff ||
-                                  b[1] == 0xb9))
+    if (n > 1 && b[0] == 0x0f && (b[1] == 0x0b || b[1] == 0xff || b[1] == 0xb9))
         return; /* UD2 and kin: meant */
-    log_guest("jit",
-              "undefined instruction at 0x%llx: %02x %02x %02x %02x %02x",
-              (unsigned long long)r->st->rip, n > 0 ? b[0] : 0u,
-              n > 1 ? b[1] : 0u, n > 2 ? b[2] : 0u, n > 3 ? b[3] : 0u,
-              n > 4 ? b[4] : 0u);
+    log_guest(
+        "jit", "undefined instruction at 0x%llx: %02x %02x %02x %02x %02x",
+        (unsigned long long)r->st->rip, n > 0 ? b[0] : 0u, n > 1 ? b[1] : 0u,
+        n > 2 ? b[2] : 0u, n > 3 ? b[3] : 0u, n > 4 ? b[4] : 0u);
 }
 
 /* The FPU is switched off (CR0.TS, CR0.EM): #NM. */
 static bool fpu_off(const struct rare *r)
 {
     ZydisISAExt ext = r->in->d.meta.isa_ext;
+    uint64_t wait = X86_CR0_MP | X86_CR0_TS;
 
+    if (r->in->d.mnemonic == ZYDIS_MNEMONIC_FWAIT)
+        return (r->st->cr0 & wait) == wait;
     if (ext == ZYDIS_ISA_EXT_X87 || ext == ZYDIS_ISA_EXT_MMX)
         return r->jv->key & KEY_NO_X87;
     switch (ext) {
-    case ZYDIS_ISA_EXT_BASE: case ZYDIS_ISA_EXT_LONGMODE:
-    case ZYDIS_ISA_EXT_BMI1: case ZYDIS_ISA_EXT_BMI2:
-    case ZYDIS_ISA_EXT_RDTSCP: case ZYDIS_ISA_EXT_RDPID:
-    case ZYDIS_ISA_EXT_INVPCID: case ZYDIS_ISA_EXT_RDWRFSGS:
-    case ZYDIS_ISA_EXT_SMAP: case ZYDIS_ISA_EXT_CLFSH:
-    case ZYDIS_ISA_EXT_CLFLUSHOPT: case ZYDIS_ISA_EXT_CLWB: return false;
+    case ZYDIS_ISA_EXT_BASE:
+    case ZYDIS_ISA_EXT_LONGMODE:
+    case ZYDIS_ISA_EXT_BMI1:
+    case ZYDIS_ISA_EXT_BMI2:
+    case ZYDIS_ISA_EXT_RDTSCP:
+    case ZYDIS_ISA_EXT_RDPID:
+    case ZYDIS_ISA_EXT_INVPCID:
+    case ZYDIS_ISA_EXT_RDWRFSGS:
+    case ZYDIS_ISA_EXT_SMAP:
+    case ZYDIS_ISA_EXT_CLFSH:
+    case ZYDIS_ISA_EXT_CLFLUSHOPT:
+    case ZYDIS_ISA_EXT_CLWB: return false;
     default: break;
     }
     if (r->in->d.mnemonic == ZYDIS_MNEMONIC_XSETBV ||

@@ -15,9 +15,9 @@ struct rare {
     struct x86_state *st;
     struct x86_cpu *cpu;
     const struct insn *in;
-    uint64_t next;     /* RIP after the instruction */
-    bool transferred;  /* RIP is set already */
-    bool delivered;    /* an event was, or RIP stays: the state is in jv */
+    uint64_t next;    /* RIP after the instruction */
+    bool transferred; /* RIP is set already */
+    bool delivered;   /* an event was, or RIP stays: the state is in jv */
 };
 
 /* Not handled here: try the next table. */
@@ -53,7 +53,8 @@ int rare_push(struct rare *r, uint64_t v, unsigned size);
 int rare_pop(struct rare *r, uint64_t *v, unsigned size);
 uint64_t rare_sp(const struct rare *r);
 void rare_set_sp(struct rare *r, uint64_t sp);
-/* Bytes of a far pointer's offset: AMD ignores REX.W there (APM vol. 3, LDS). */
+/* Bytes of a far pointer's offset: AMD ignores REX.W there (APM vol. 3, LDS).
+ */
 unsigned rare_far_bytes(const struct rare *r);
 int rare_gp(struct rare *r);
 int rare_ud(struct rare *r);

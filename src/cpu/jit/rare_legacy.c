@@ -234,8 +234,8 @@ static int ins_outs(struct rare *r, bool in, unsigned size)
         if (!p.rep)
             break;
         *cx = (*cx & keep) | ((*cx - 1) & p.mask);
-        if ((*cx & p.mask) &&
-            (r->jv->key & (KEY_STEP | KEY_BREAK) || atomic_load(&r->jv->pending))) {
+        if ((*cx & p.mask) && (r->jv->key & (KEY_STEP | KEY_BREAK) ||
+                               atomic_load(&r->jv->pending))) {
             r->transferred = true; /* RIP stays: go on later */
             return X86_OK;
         }

@@ -10,8 +10,16 @@
  * that are masked off cannot fault). The guest's vector state is in st->xsave
  * in the standard format.
  */
-enum { LEGACY = 512, HEADER = 64, AVX_OFF = 576, AVX_LEN = 256,
-       AREA = AVX_OFF + AVX_LEN, MXCSR_OFF = 24, ST_OFF = 32, XMM_OFF = 160 };
+enum {
+    LEGACY = 512,
+    HEADER = 64,
+    AVX_OFF = 576,
+    AVX_LEN = 256,
+    AREA = AVX_OFF + AVX_LEN,
+    MXCSR_OFF = 24,
+    ST_OFF = 32,
+    XMM_OFF = 160
+};
 
 static uint64_t xstate_bv(const struct x86_state *st)
 {
@@ -152,8 +160,7 @@ static int xsave(struct rare *r, bool compact, bool skip_init)
         put_le64(buf + LEGACY, want & bv);
         put_le64(buf + LEGACY + 8, want | (uint64_t)1 << 63);
     } else {
-        put_le64(buf + LEGACY,
-                 (get_le64(buf + LEGACY) & ~want) | (want & bv));
+        put_le64(buf + LEGACY, (get_le64(buf + LEGACY) & ~want) | (want & bv));
     }
     return rare_write_mem(r, gva, buf, len);
 }
@@ -223,9 +230,8 @@ static int xrstor(struct rare *r)
         memcpy(dst + AVX_OFF, buf + AVX_OFF, vec_len(r));
     if (compact) {
         if (want & X86_XCR0_SSE)
-            put_le32(dst + MXCSR_OFF, bv & X86_XCR0_SSE
-                                          ? get_le32(buf + MXCSR_OFF)
-                                          : 0x1f80);
+            put_le32(dst + MXCSR_OFF,
+                     bv & X86_XCR0_SSE ? get_le32(buf + MXCSR_OFF) : 0x1f80);
     } else if (want & (X86_XCR0_SSE | X86_XCR0_AVX)) {
         memcpy(dst + MXCSR_OFF, buf + MXCSR_OFF, 4);
     }
@@ -266,8 +272,7 @@ static void vput(struct rare *r, ZydisRegister reg, const struct vreg *v,
         memcpy(hi, v->b + 16, 16);
     else
         memset(hi, 0, 16);
-    set_xstate_bv(r->st,
-                  xstate_bv(r->st) | X86_XCR0_SSE | X86_XCR0_AVX);
+    set_xstate_bv(r->st, xstate_bv(r->st) | X86_XCR0_SSE | X86_XCR0_AVX);
 }
 
 static uint64_t gather_base(const struct rare *r, const ZydisDecodedOperand *op)
@@ -284,11 +289,10 @@ static uint64_t gather_base(const struct rare *r, const ZydisDecodedOperand *op)
 static int gather(struct rare *r, unsigned idx_size, unsigned size)
 {
     const ZydisDecodedOperand *op = r->in->op;
-    unsigned len = op[0].size / 8u, idx_len = op[1].mem.index >=
-                                                      ZYDIS_REGISTER_YMM0
-                                                  ? 32 : 16;
-    unsigned n = len / size < idx_len / idx_size ? len / size
-                                                 : idx_len / idx_size;
+    unsigned len = op[0].size / 8u,
+             idx_len = op[1].mem.index >= ZYDIS_REGISTER_YMM0 ? 32 : 16;
+    unsigned n =
+        len / size < idx_len / idx_size ? len / size : idx_len / idx_size;
     struct vreg dst, mask, idx;
     uint64_t base = gather_base(r, &op[1]);
     gva_t gva;
@@ -434,6 +438,8 @@ static int maskmov_bytes(struct rare *r)
 int rare_vector(struct rare *r)
 {
     switch (r->in->d.mnemonic) {
+    case ZYDIS_MNEMONIC_FWAIT: /* with CR0.TS but not MP, or EM */
+        return r->st->xsave[2] & 0x80 ? x86_fault(r->cpu, X86_MF) : X86_OK;
     case ZYDIS_MNEMONIC_FXSAVE:
     case ZYDIS_MNEMONIC_FXSAVE64: return fxsave(r);
     case ZYDIS_MNEMONIC_FXRSTOR:

@@ -23,7 +23,14 @@ void tty_raw(struct tty *tty)
     t.c_cflag |= CS8;
     t.c_cc[VMIN] = 1;
     t.c_cc[VTIME] = 0;
+    tty->ours = t;
     tty->raw = tcsetattr(STDIN_FILENO, TCSANOW, &t) == 0;
+}
+
+void tty_again(const struct tty *tty)
+{
+    if (tty->raw && tty_is_ours())
+        (void)tcsetattr(STDIN_FILENO, TCSANOW, &tty->ours);
 }
 
 /* TCSADRAIN: what the guest wrote last is shown by its rules. */

@@ -10,7 +10,7 @@
  */
 struct tty {
     bool raw;
-    struct termios saved;
+    struct termios saved, ours;
 };
 
 /* The key that ends the guest: Ctrl-] as telnet has it. */
@@ -21,6 +21,8 @@ struct tty {
 bool tty_is_ours(void);
 /* Make it raw; does nothing if it is no terminal. */
 void tty_raw(struct tty *tty);
+/* The shell had it while we were stopped: make it raw again. */
+void tty_again(const struct tty *tty);
 /* As it was before. */
 void tty_restore(struct tty *tty);
 

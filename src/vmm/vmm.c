@@ -97,7 +97,11 @@ static void on_signal(void *opaque, int fd, uint32_t events)
     struct signalfd_siginfo info;
 
     (void)events;
-    if (read(fd, &info, sizeof(info)) == (ssize_t)sizeof(info))
+    if (read(fd, &info, sizeof(info)) != (ssize_t)sizeof(info))
+        return;
+    if (info.ssi_signo == SIGCONT)
+        tty_again(&vm->tty);
+    else
         loop_stop(vm->loop, 128 + (int)info.ssi_signo);
 }
 
@@ -186,6 +190,7 @@ static int make_signals(struct vmm *vm, struct err *err)
     (void)sigaddset(&set, SIGINT);
     (void)sigaddset(&set, SIGTERM);
     (void)sigaddset(&set, SIGHUP);
+    (void)sigaddset(&set, SIGCONT);
     /* Before there are threads, which inherit it. */
     (void)pthread_sigmask(SIG_BLOCK, &set, NULL);
     vm->signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);

@@ -190,6 +190,10 @@ static int iret_protected(struct x86_cpu *cpu, unsigned opsize)
                     x86_pop(&s, &f.cs, opsize) < 0 ||
                     x86_pop(&s, &f.flags, opsize) < 0)
         return X86_FAULT;
+    /* In 64-bit mode all are popped, and before any is looked at. */
+    if (!whole && x86_64bit_mode(st) &&
+        (x86_pop(&s, &f.rsp, opsize) < 0 || x86_pop(&s, &f.ss, opsize) < 0))
+        return X86_FAULT;
     if ((f.flags & X86_FLAGS_VM) && opsize == 4 && st->cpl == 0 &&
         !x86_long_mode(st))
         return iret_to_v86(cpu, &s, &f);
@@ -198,7 +202,7 @@ static int iret_protected(struct x86_cpu *cpu, unsigned opsize)
     f.loads_stack =
         x86_64bit_mode(st) || (f.to.cs.sel & RPL_MASK) > (int)st->cpl;
     if (f.loads_stack) {
-        if (!whole &&
+        if (!x86_64bit_mode(st) &&
             (x86_pop(&s, &f.rsp, opsize) < 0 || x86_pop(&s, &f.ss, opsize) < 0))
             return X86_FAULT;
         if (check_stack(cpu, &f) < 0)
@@ -266,6 +270,9 @@ int x86_ret_far(struct x86_cpu *cpu, unsigned opsize, unsigned pop_bytes)
 
     if (x86_is_real_style(st))
         return ret_real(cpu, opsize, pop_bytes);
+    if (x86_64bit_mode(st) &&
+        !x86_is_canonical(st->gpr[X86_RSP] + 2 * (uint64_t)opsize - 1))
+        return x86_fault_err(cpu, X86_SS_FAULT, 0);
     x86_stack_current(&s, cpu);
     if (x86_pop(&s, &f.rip, opsize) < 0 || x86_pop(&s, &f.cs, opsize) < 0 ||
         check_code(cpu, &f) < 0)

@@ -41,7 +41,7 @@ static uint32_t live_from(struct walk *w, uint64_t off, uint32_t mask)
         w->steps--;
         if (off >= w->c->code_len ||
             ZYAN_FAILED(ZydisDecoderDecodeFull(&w->dec, w->c->code + off,
-                                               w->c->code_len - off, &d, op)))
+                                               DIFF_CODE_MAX - off, &d, op)))
             return live | mask;
         if (d.cpu_flags) {
             live |= mask & d.cpu_flags->tested;

@@ -459,6 +459,13 @@ static bool common_stack(const struct insn *in, uint32_t key)
 
 bool insn_writes_code_segment(const struct insn *in, uint32_t key)
 {
+    switch (in->d.mnemonic) {
+    case ZYDIS_MNEMONIC_VMASKMOVPS:
+    case ZYDIS_MNEMONIC_VMASKMOVPD:
+    case ZYDIS_MNEMONIC_VPMASKMOVD:
+    case ZYDIS_MNEMONIC_VPMASKMOVQ: return false; /* by element */
+    default: break;
+    }
     return (key & KEY_SIZE_MASK) != 2 && !(key & (KEY_REAL | KEY_VM86)) &&
            in->mem_write && in->rm->mem.segment == ZYDIS_REGISTER_CS;
 }

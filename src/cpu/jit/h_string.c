@@ -315,19 +315,23 @@ static bool has_dst(const struct string *s)
 }
 
 /* One element through the general accessors: page crossings, MMIO, code. */
-static int one(struct string *s)
+static int one(struct string *s, bool destination_first)
 {
     struct jit_vcpu *jv = s->jv;
     uint64_t a = 0, b = 0;
 
-    /* CMPS: that the second operand is read first shows only in CR2. */
-    if (compares(s) && h_read(jv, addr(s, X86_RDI), &b, s->size, s->mode) < 0)
+    if (destination_first &&
+        h_read(jv, addr(s, X86_RDI), &b, s->size, s->mode) < 0)
         return X86_FAULT;
-    if (reads_src(s) && h_read(jv, addr(s, X86_RSI), &a, s->size, s->mode) < 0)
+    if (reads_src(s) &&
+        h_read(jv, addr(s, X86_RSI), &a, s->size, s->mode) < 0)
         return X86_FAULT;
     if (s->op == OP_STOS || s->op == OP_SCAS)
         a = jv->st.gpr[X86_RAX];
     if (compares(s)) {
+        if (!destination_first &&
+            h_read(jv, addr(s, X86_RDI), &b, s->size, s->mode) < 0)
+            return X86_FAULT;
         jv->arith = compare_flags(a, b, s->shift);
     } else if (has_dst(s)) {
         if (h_write(jv, addr(s, X86_RDI), &a, s->size, s->mode) < 0)
@@ -369,42 +373,61 @@ static uint64_t fit(const struct string *s, uint64_t n)
     return n;
 }
 
-/* A fault of the destination is set up: has the source one, too? */
-static void no_destination(struct string *s)
+/* An element on two pages: false if one of them faults. */
+static bool crosses(struct string *s, gva_t gva, bool write)
 {
+    enum x86_access access = write ? X86_WRITE : X86_READ;
+    gva_t last = gva + s->size - 1;
     struct jit_vcpu *jv = s->jv;
-    uint8_t vector = jv->cpu.fault.vector;
-    void *src;
+    struct x86_walk w;
 
-    if (operand(s, X86_RSI, false, &src))
-        fault(jv, vector);
+    if (!h_canonical(jv, gva) || !h_canonical(jv, last)) {
+        fault(jv, X86_GP);
+        return false;
+    }
+    return (h_translate(jv, gva, access, s->mode, &w) ||
+            jv->cpu.fault.type == X86_EVENT_NONE) &&
+           (h_translate(jv, last & ~GPAGE_MASK, access, s->mode, &w) ||
+            jv->cpu.fault.type == X86_EVENT_NONE);
+}
+
+/* Is the first of at most *max elements of an operand in its segment, and on a
+ * page that does not fault? */
+static bool begin(struct string *s, unsigned r, bool write, uint64_t *max,
+                  void **p)
+{
+    *max = in_segment(s, r, *max, write);
+    if (!*max)
+        return false;
+    return on_page(s, addr(s, r)) ? operand(s, r, write, p)
+                                  : crosses(s, addr(s, r), write);
+}
+
+/* CMPS reads its second operand first unless it is repeated, as CPUs do; it
+ * shows in which fault is raised. */
+static bool destination_first(const struct string *s)
+{
+    return s->op == OP_CMPS && !s->rep && !s->repne;
 }
 
 /* Up to max elements; returns how many, 0 on a fault. */
 static uint64_t chunk(struct string *s, uint64_t max)
 {
+    bool first = destination_first(s);
     void *src = NULL, *dst = NULL;
     uint64_t n;
 
-    if (reads_src(s) && !(max = in_segment(s, X86_RSI, max, false)))
+    if (first && !begin(s, X86_RDI, false, &max, &dst))
         return 0;
-    if (has_dst(s) && !(max = in_segment(s, X86_RDI, max, !compares(s)))) {
-        if (s->op == OP_MOVS) /* the source is read before */
-            no_destination(s);
+    if (reads_src(s) && !begin(s, X86_RSI, false, &max, &src))
         return 0;
-    }
+    if (has_dst(s) && !first &&
+        !begin(s, X86_RDI, !compares(s), &max, &dst))
+        return 0;
     n = fit(s, max);
-    if (n > 1 || (n == 1 && max == 1)) {
-        if (s->op == OP_CMPS && !operand(s, X86_RDI, false, &dst))
-            return 0;
-        if (reads_src(s) && !operand(s, X86_RSI, false, &src))
-            return 0;
-        if (has_dst(s) && !dst && !operand(s, X86_RDI, !compares(s), &dst))
-            return 0;
-    }
-    if ((reads_src(s) && !src) || (has_dst(s) && !dst)) {
+    if (!n || (reads_src(s) && !src) || (has_dst(s) && !dst)) {
         n = 1;
-        if (one(s) < 0)
+        if (one(s, first) < 0)
             return 0;
     } else {
         many(s, src, dst, &n);

@@ -141,6 +141,7 @@ static int load_far(struct rare *r, enum x86_sreg seg)
         return X86_FAULT;
     if (x86_load_seg(r->cpu, seg, sel) < 0)
         return X86_FAULT;
+    r->st->int_shadow = 0; /* LSS has none */
     for (unsigned i = 0; i < r->in->d.operand_count_visible; i++)
         if (r->in->op[i].type == ZYDIS_OPERAND_TYPE_REGISTER &&
             r->in->op[i].encoding == ZYDIS_OPERAND_ENCODING_MODRM_REG)

@@ -110,9 +110,9 @@ static int xsave_gate(struct rare *r, gva_t *gva, unsigned len, bool write)
         return rare_ud(r);
     if (r->st->cr0 & X86_CR0_TS)
         return x86_fault(r->cpu, X86_NM);
-    if (rare_address(r, &r->in->op[0], len, write, gva) < 0)
-        return X86_FAULT;
-    return *gva & 63 ? rare_gp(r) : X86_OK;
+    if (rare_gva(r, &r->in->op[0]) & 63) /* comes before #SS here */
+        return rare_gp(r);
+    return rare_address(r, &r->in->op[0], len, write, gva);
 }
 
 static uint64_t rfbm(const struct rare *r)

@@ -13,7 +13,7 @@
 struct exclusion {
     ZydisMnemonic mnemonic;
     unsigned fields;
-    bool faulted;   /* only if the instruction faulted */
+    bool faulted;   /* only if both faulted */
     uint64_t flags; /* of DIFF_IN_FLAGS: only these */
     const char *reason;
 };
@@ -21,6 +21,9 @@ struct exclusion {
 #define PARTIAL                                                                \
     DIFF_IN_MEMORY | DIFF_IN_CR2, true, 0,                                     \
         "how far a large operand comes before a page fault is up to the CPU"
+#define ORDER                                                                  \
+    DIFF_IN_FAULT | DIFF_IN_CR2, true, 0,                                      \
+        "which part faults first, of two that do, is up to the CPU"
 #define UNDEFINED(flags)                                                       \
     DIFF_IN_FLAGS, false, flags,                                               \
         "undefined, and not to be had from the CPU in 64-bit mode"
@@ -49,6 +52,15 @@ static const struct exclusion exclusions[] = {
     {ZYDIS_MNEMONIC_IRETD, DIFF_IN_CR2, true, 0, "as IRET"},
     {ZYDIS_MNEMONIC_IRETQ, DIFF_IN_CR2, true, 0, "as IRET"},
     {ZYDIS_MNEMONIC_RET, DIFF_IN_CR2, true, 0, "as IRET: far returns"},
+    {ZYDIS_MNEMONIC_CALL, DIFF_IN_CR2, true, 0,
+     "AMD's CPUs push with the address size of the code that is called"},
+    {ZYDIS_MNEMONIC_CMPSB, ORDER},
+    {ZYDIS_MNEMONIC_CMPSW, ORDER},
+    {ZYDIS_MNEMONIC_CMPSD, ORDER},
+    {ZYDIS_MNEMONIC_CMPSQ, ORDER},
+    {ZYDIS_MNEMONIC_MASKMOVQ, ORDER},
+    {ZYDIS_MNEMONIC_MASKMOVDQU, ORDER},
+    {ZYDIS_MNEMONIC_VMASKMOVDQU, ORDER},
     {ZYDIS_MNEMONIC_AAA, UNDEFINED(0x8c4)},
     {ZYDIS_MNEMONIC_AAS, UNDEFINED(0x8c4)},
     {ZYDIS_MNEMONIC_AAD, UNDEFINED(0x811)},
@@ -68,7 +80,7 @@ static bool is_excluded(const struct diff_case *c, unsigned field,
         const struct exclusion *e = &exclusions[i];
 
         if (e->mnemonic != c->mnemonic || !(e->fields & field) ||
-            (e->faulted && a->vector == 3))
+            (e->faulted && (a->vector == 3 || b->vector == 3)))
             continue;
         if (field == DIFF_IN_FLAGS && (a->rflags ^ b->rflags) & ~e->flags)
             continue;
@@ -96,9 +108,9 @@ static bool fault_equal(const struct diff_regs *a, const struct diff_regs *b)
 {
     uint64_t error = a->error, other = b->error;
 
-    /* An x87 exception that is pending comes before a page fault, but the
+    /* An x87 exception that is pending comes before others, but the
      * translator finds that first; both are still there afterwards. */
-    if (a->vector == 16 && b->vector == 14)
+    if (a->vector == 16 && b->vector >= 12 && b->vector <= 14)
         return true;
     if (a->vector != b->vector)
         return false;

@@ -463,7 +463,8 @@ bool insn_writes_code_segment(const struct insn *in, uint32_t key)
     case ZYDIS_MNEMONIC_VMASKMOVPS:
     case ZYDIS_MNEMONIC_VMASKMOVPD:
     case ZYDIS_MNEMONIC_VPMASKMOVD:
-    case ZYDIS_MNEMONIC_VPMASKMOVQ: return false; /* by element */
+    case ZYDIS_MNEMONIC_VPMASKMOVQ: /* by element, or not at all */
+    case ZYDIS_MNEMONIC_ARPL: return false;
     default: break;
     }
     return (key & KEY_SIZE_MASK) != 2 && !(key & (KEY_REAL | KEY_VM86)) &&

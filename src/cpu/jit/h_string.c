@@ -403,17 +403,10 @@ static bool begin(struct string *s, unsigned r, bool write, uint64_t *max,
                                   : crosses(s, addr(s, r), write);
 }
 
-/* CMPS reads its second operand first unless it is repeated, as CPUs do; it
- * shows in which fault is raised. */
-static bool destination_first(const struct string *s)
-{
-    return s->op == OP_CMPS && !s->rep && !s->repne;
-}
-
 /* Up to max elements; returns how many, 0 on a fault. */
 static uint64_t chunk(struct string *s, uint64_t max)
 {
-    bool first = destination_first(s);
+    bool first = s->op == OP_CMPS; /* which fault is raised shows it */
     void *src = NULL, *dst = NULL;
     uint64_t n;
 

@@ -299,7 +299,9 @@ int h_popf(struct jit_vcpu *jv, uint64_t arg)
     sp = st->gpr[X86_RSP] & mask;
     h_flags_out(jv);
     gva = x86_linear(st, X86_SS, sp);
-    if (!h_canonical(jv, gva) || !h_canonical(jv, gva + size - 1))
+    if ((jv->key & KEY_SIZE_MASK) == 2
+            ? !h_canonical(jv, gva) || !h_canonical(jv, gva + size - 1)
+            : !x86_seg_allows(st, X86_SS, sp, size, false))
         return h_raise(jv, X86_SS_FAULT, true, 0);
     if (h_read(jv, gva, &image, size, (enum jit_mode)key_mode(jv->key)) < 0)
         return h_fault(jv);

@@ -173,7 +173,7 @@ static int enter(struct rare *r)
 
     if (rare_push(r, bp, size) < 0)
         return X86_FAULT;
-    frame = rare_sp(r);
+    frame = r->st->gpr[X86_RSP]; /* all of it, also of a 16-bit stack */
     for (unsigned i = 1; i < level; i++) {
         gva_t gva;
 

@@ -66,7 +66,8 @@ static int fxsave(struct rare *r)
     if (gva & 15)
         return rare_gp(r);
     /* The last 96 bytes, and XMM8..15 outside 64-bit mode, stay. */
-    if (rare_probe_write(r, gva, LEGACY) < 0 ||
+    if (rare_probe_write(r, gva + LEGACY - 1, 1) < 0 || /* as CPUs do */
+        rare_probe_write(r, gva, LEGACY) < 0 ||
         rare_read_mem(r, gva, buf, LEGACY) < 0)
         return X86_FAULT;
     materialize(r->st);

@@ -9,6 +9,8 @@ static struct fake_irq gsi[HPET_GSIS], irq0, irq8, pit_off, rtc_off;
 
 enum { CAP = 0, CONFIG = 0x10, ISR = 0x20, COUNTER = 0xf0, T0 = 0x100 };
 enum { T1 = 0x120, T2 = 0x140, CMP = 8 };
+/* Ticks that no test takes to get there, and more time than they are. */
+enum { SOON = 5000000, LATER_NS = 1000000000 };
 enum { LEVEL = 2, ENABLE = 4, PERIODIC = 8, SETVAL = 0x40, BITS32 = 0x100 };
 
 static uint64_t get(unsigned reg)
@@ -141,8 +143,8 @@ static void a_level_interrupt_waits_for_its_status_bit(void **state)
     (void)state;
     put(CONFIG, 1);
     put(T2, 21u << 9 | ENABLE | LEVEL);
-    put(T2 + CMP, get(COUNTER) + 10);
-    age(1000000);
+    put(T2 + CMP, get(COUNTER) + SOON);
+    age(LATER_NS);
     fire(&h.event[2].timer);
     assert_true(gsi[21].level);
     assert_int_equal(get(ISR), 4);
@@ -159,10 +161,10 @@ static void legacy_replacement_takes_over_pit_and_rtc(void **state)
     put(CONFIG, 3);
     assert_true(pit_off.level && rtc_off.level);
     put(T0, 20u << 9 | ENABLE);
-    put(T0 + CMP, get(COUNTER) + 10);
+    put(T0 + CMP, get(COUNTER) + SOON);
     put(T1, ENABLE);
-    put(T1 + CMP, get(COUNTER) + 10);
-    age(1000000);
+    put(T1 + CMP, get(COUNTER) + SOON);
+    age(LATER_NS);
     fire(&h.event[0].timer);
     fire(&h.event[1].timer);
     assert_int_equal(irq0.edges, 1);
@@ -215,13 +217,13 @@ static void a_period_of_nothing_does_not_flood(void **state)
     (void)state;
     put(CONFIG, 1);
     put(T0, 2u << 9 | ENABLE | PERIODIC | SETVAL);
-    put(T0 + CMP, get(COUNTER) + 10);
+    put(T0 + CMP, get(COUNTER) + SOON);
     put(T0 + CMP, 1);
-    age(1000000);
+    age(LATER_NS);
     fire(&h.event[0].timer);
     assert_true(h.event[0].timer.deadline_ns >= clock_now_ns() - 1000000000);
     put(T0 + CMP, 0); /* no period at all */
-    age(1000000);
+    age(LATER_NS);
     fire(&h.event[0].timer);
     fire(&h.event[0].timer);
     assert_false(h.event[0].timer.armed);
@@ -256,9 +258,9 @@ static void a_loaded_timer_goes_on(void **state)
     (void)state;
     put(CONFIG, 3);
     put(T0, ENABLE);
-    put(T0 + CMP, get(COUNTER) + 10);
+    put(T0 + CMP, get(COUNTER) + SOON);
     pit_off.level = false;
-    age(1000000 + 7ull * NS_PER_SEC);
+    age(LATER_NS + 7ull * NS_PER_SEC);
     hpet_class.loaded(&h, 7ll * (int64_t)NS_PER_SEC);
     assert_true(pit_off.level);
     assert_true(h.event[0].timer.armed);

@@ -284,7 +284,7 @@ static void lar_gives_the_rights_and_lsl_the_limit_in_bytes(void **state)
 
     (void)state;
     assert_int_equal(x86_lar(&f->cpu, UDATA | 3, &out, &ok), X86_OK);
-    assert_int_equal(out, 0x00c0f300);
+    assert_int_equal(out, 0x00cff300);
     assert_int_equal(x86_lsl(&f->cpu, UDATA | 3, &out, &ok), X86_OK);
     assert_int_equal(out, 0xffffffff);
     fake_cpu_free(f);

@@ -97,17 +97,23 @@ expect "system registers are seen" '^\$2 = 0x80000001$'
 debug "break *$do_sys_openat2" 'continue' 'x/s $rsi' 'delete' 'detach'
 expect "user memory is seen" '"/(proc|etc|lib|dev|tmp|sys)'
 
-# Steps through code that interrupts may hit: 300 of them, RIP always moves.
-debug 'set $n = 0' 'set $same = 0' 'set $old = $rip' \
-    'while $n < 300
-stepi
-if $rip == $old
-set $same = $same + 1
+# Steps through code that interrupts may hit: RIP moves all the time, but for
+# an instruction that repeats or jumps to itself.
+cat >"$dir/steps" <<'END'
+set $n = 0
+set $same = 0
+while $n < 200
+  set $old = $rip
+  stepi
+  if $rip == $old
+    set $same = $same + 1
+  end
+  set $n = $n + 1
 end
-set $old = $rip
-set $n = $n + 1
-end' 'p $n' 'detach'
-expect "300 steps anywhere" '^\$1 = 300$'
+printf "stepped %d, most of them on: %d\n", $n, $same < 150
+END
+debug "source $dir/steps" 'detach'
+expect "200 steps anywhere" '^stepped 200, most of them on: 1$'
 
 sleep 0.5
 debug 'info registers rip' 'kill'

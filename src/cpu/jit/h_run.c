@@ -116,7 +116,8 @@ static int take_interrupt(struct jit_vcpu *jv)
     jv->irq_wait = 0;
     if (vec < 0)
         return H_DISPATCH;
-    if (!jv->flag_if) {
+    /* A debugger's step is one of the program, not of an interrupt handler. */
+    if (!jv->flag_if || jv->step) {
         jv->irq_wait = 1;
         return H_DISPATCH;
     }

@@ -79,7 +79,10 @@ static int go(const struct far_transfer *f, const struct x86_target *t,
     struct x86_stack s;
 
     if (f->call) {
-        x86_stack_current(&s, cpu);
+        /* AMD's CPUs push with the address size of the code that is called. */
+        x86_stack_init(&s, cpu, &st->seg[X86_SS], st->gpr[X86_RSP],
+                       cpu->model->amd ? t->wide : x86_64bit_mode(st));
+        s.user = st->cpl == 3;
         if (x86_push(&s, st->seg[X86_CS].sel, size) < 0 ||
             x86_push(&s, f->next_rip, size) < 0)
             return X86_FAULT;

@@ -137,8 +137,11 @@ gva_t rare_gva(const struct rare *r, const ZydisDecodedOperand *op)
 int rare_element(struct rare *r, const ZydisDecodedOperand *op, unsigned at,
                  unsigned len, bool write, gva_t *gva)
 {
-    return rare_linear(r, rare_segment(op), effective(r, op) + at, len, write,
-                       gva);
+    uint64_t off = effective(r, op) + at;
+
+    if (r->in->d.address_width == 32)
+        off &= UINT32_MAX;
+    return rare_linear(r, rare_segment(op), off, len, write, gva);
 }
 
 int rare_far_pointer(struct rare *r, const ZydisDecodedOperand *op,
@@ -357,7 +360,8 @@ static int run(struct rare *r, struct insn *in)
         r->next &= UINT32_MAX;
     if (fpu_off(r))
         return x86_fault(r->cpu, X86_NM);
-    if (insn_writes_code_segment(in, r->jv->key))
+    if (insn_writes_code_segment(in, r->jv->key) &&
+        in->d.mnemonic != ZYDIS_MNEMONIC_POP) /* it reads the stack first */
         return rare_gp(r);
     return dispatch(r);
 }

@@ -296,6 +296,7 @@ static int gather(struct rare *r, unsigned idx_size, unsigned size)
         len / size < idx_len / idx_size ? len / size : idx_len / idx_size;
     struct vreg dst, mask, idx;
     uint64_t base = gather_base(r, &op[1]);
+    uint8_t element[8];
     gva_t gva;
     enum x86_sreg seg = rare_segment(&op[1]);
     int rc = X86_OK;
@@ -318,7 +319,9 @@ static int gather(struct rare *r, unsigned idx_size, unsigned size)
                 a &= UINT32_MAX;
             rc = rare_linear(r, seg, a, size, false, &gva);
             if (rc == X86_OK)
-                rc = rare_read_mem(r, gva, dst.b + size * i, size);
+                rc = rare_read_mem(r, gva, element, size);
+            if (rc == X86_OK)
+                memcpy(dst.b + size * i, element, size);
         }
         if (rc == X86_OK)
             memset(mask.b + size * i, 0, size);

@@ -179,11 +179,17 @@ static void load_guarded(uint64_t regs)
     load_registers((const struct frame *)regs);
 }
 
+/* An IRETQ that faults pushes below the frame that it was to pop: room for
+ * that, and for the handler. */
 struct fault enter(const struct frame *regs)
 {
-    struct frame copy = *regs;
+    static struct {
+        _Alignas(16) uint8_t room[4096];
+        struct frame copy;
+    } stack;
 
-    return guarded(load_guarded, (uint64_t)&copy);
+    stack.copy = *regs;
+    return guarded(load_guarded, (uint64_t)&stack.copy);
 }
 
 void set_handler(unsigned vector, trap_handler *handler)

@@ -202,13 +202,28 @@ int h_rdmsr(struct jit_vcpu *jv, uint64_t arg)
     return h_step_done(jv, 0);
 }
 
+/* The timer of the APIC and the paravirtual clock go by the TSC. */
+static uint64_t c_tsc_changed(void *opaque, uint64_t b, uint64_t c, uint64_t d)
+{
+    struct jit_vcpu *jv = opaque;
+
+    (void)b;
+    (void)c;
+    (void)d;
+    vcpu_tsc_changed(jv->v, &jv->st);
+    return 0;
+}
+
 int h_wrmsr(struct jit_vcpu *jv, uint64_t arg)
 {
+    uint64_t offset = jv->st.tsc_offset;
     bool step = stepping(jv);
     int rc;
 
     h_flags_out(jv);
     rc = x86_wrmsr(&jv->cpu);
+    if (jv->st.tsc_offset != offset)
+        (void)h_call_c(jv, c_tsc_changed, jv, 0, 0, 0);
     if (rc == X86_OK)
         jv->st.rip = next_rip(jv, arg);
     return done(jv, rc, step);

@@ -174,8 +174,7 @@ static bool gprs_equal(const struct diff_case *c, const struct diff_regs *a,
         uint64_t diff = a->gpr[i] ^ b->gpr[i];
         bool left = c->bits == 64 && a->cs != DIFF_CS64;
 
-        if (left || (i == 4 && c->bits != 64) ? (uint32_t)diff != 0
-                                              : diff != 0)
+        if (left || (i == 4 && c->bits != 64) ? (uint32_t)diff != 0 : diff != 0)
             return false;
     }
     return true;

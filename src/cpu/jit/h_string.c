@@ -323,8 +323,7 @@ static int one(struct string *s, bool destination_first)
     if (destination_first &&
         h_read(jv, addr(s, X86_RDI), &b, s->size, s->mode) < 0)
         return X86_FAULT;
-    if (reads_src(s) &&
-        h_read(jv, addr(s, X86_RSI), &a, s->size, s->mode) < 0)
+    if (reads_src(s) && h_read(jv, addr(s, X86_RSI), &a, s->size, s->mode) < 0)
         return X86_FAULT;
     if (s->op == OP_STOS || s->op == OP_SCAS)
         a = jv->st.gpr[X86_RAX];
@@ -414,8 +413,7 @@ static uint64_t chunk(struct string *s, uint64_t max)
         return 0;
     if (reads_src(s) && !begin(s, X86_RSI, false, &max, &src))
         return 0;
-    if (has_dst(s) && !first &&
-        !begin(s, X86_RDI, !compares(s), &max, &dst))
+    if (has_dst(s) && !first && !begin(s, X86_RDI, !compares(s), &max, &dst))
         return 0;
     n = fit(s, max);
     if (!n || (reads_src(s) && !src) || (has_dst(s) && !dst)) {

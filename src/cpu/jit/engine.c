@@ -145,7 +145,10 @@ static void set_glue(struct jit_vcpu *jv)
         [GLUE_LINK] = glue_link,
         [GLUE_PENDING] = glue_pending,
         [GLUE_DISPATCH] = glue_dispatch,
-        [GLUE_HOIST] = glue_hoist,
+        [GLUE_GROUP] = glue_group,
+        [GLUE_WINDOW + JIT_USER] = glue_window_user,
+        [GLUE_WINDOW + JIT_SUPER] = glue_window_super,
+        [GLUE_WINDOW + JIT_SUPER_AC] = glue_window_super_ac,
     };
 
     for (unsigned i = 0; i < GLUE_NR; i++) {
@@ -285,6 +288,9 @@ static void log_stats(const struct jit_vcpu *jv)
     for (unsigned i = 0; i < JIT_NR_STATS; i++)
         log_debug("jit", "vcpu%u: %llu %s", jv->v->index,
                   (unsigned long long)jv->stat[i], names[i]);
+    log_debug("jit", "code cache: %u bytes, %u blocks, %u links, %u maps",
+              jv->eng->code_used, jv->eng->nr_tbs, jv->eng->nr_links,
+              jv->eng->nr_maps);
 }
 
 static void vcpu_destroy(struct vcpu *v)

@@ -50,8 +50,7 @@ static int vector_of(const struct jit_vcpu *jv, int sig, const ucontext_t *uc)
     switch (trap) {
     case X86_DE:
     case X86_MF: return (int)trap;
-    case X86_XM:
-        return jv->st.cr4 & X86_CR4_OSXMMEXCPT ? X86_XM : X86_UD;
+    case X86_XM: return jv->st.cr4 & X86_CR4_OSXMMEXCPT ? X86_XM : X86_UD;
     case X86_UD: return X86_UD;
     case X86_GP: return X86_GP;
     default: return sig == SIGFPE ? X86_DE : -1;

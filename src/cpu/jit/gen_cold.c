@@ -89,13 +89,6 @@ static void cold_one(struct gen *g, const struct cold *c)
         gen_store_rip(g, c->rip);
         e_mov_imm(&g->e, R_T1, c->link);
         e_jmp_gs(&g->e, JV_GLUE + 8 * GLUE_LINK);
-        g->eng->links[c->link].alt = (uint32_t)(g->e.p - g->eng->code_rw);
-        if (g->eng->links[c->link].rekey)
-            gen_store_rip(g, c->rip);
-        e_mov_imm(&g->e, R_T0, c->rip);
-        if (g->eng->links[c->link].rekey)
-            e_jmp_gs(&g->e, JV_GLUE + 8 * GLUE_DISPATCH);
-        e_jmp_gs(&g->e, JV_GLUE + 8 * (GLUE_JMP + g->mode));
         break;
     case COLD_GLUE: e_jmp_gs(&g->e, JV_GLUE + 8u * c->glue); break;
     case COLD_PENDING:

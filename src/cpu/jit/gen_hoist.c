@@ -237,53 +237,26 @@ void gen_hoist_check(struct gen *g)
     c->resume = g->e.p;
 }
 
-/* The TLB entry at r11 becomes the window: its addend is that from linear to
- * host addresses, not that of offsets in the page. */
-static void move_window(struct gen *g, uint32_t table, uint32_t win)
-{
-    e_op_gs_idx8(&g->e, 0x8b, R_T0, R_T1, table);
-    e_store_gs(&g->e, win, R_T0);
-    e_op_gs_idx8(&g->e, 0x03, R_T0, R_T1, table + TLB_ADDENDS);
-    e_store_gs(&g->e, win + 8, R_T0);
-}
-
 /* The window is elsewhere: move it, or leave for the unshared translation. */
 void gen_cold_hoist(struct gen *g, const struct cold *c)
 {
-    uint32_t table = TLB_TABLE(g->mode, 1), win = JV_WIN + 16 * g->mode;
-    int32_t limit = (int32_t)(4096 - g->hoist_len);
-    uint8_t *miss, *cross, *no;
+    uint8_t *no;
 
     if (c->glue) {
         e_load_gs(&g->e, R_CX, JV_RCX_SAVE);
         gen_save_flags(g);
     }
     e_lea(&g->e, gen_64(g), R_T0, R_GSP, R_NONE, 1, g->hoist_lo);
-    gen_tlb_index(g);
-    e_op_gs_idx8(&g->e, 0x03, R_T0, R_T1, table);
-    e_alu_imm(&g->e, 7, 1, R_T0, limit);
-    miss = e_jcc32(&g->e, CC_A);
-    move_window(g, table, win);
-    if (c->glue)
-        gen_restore_flags(g);
-    e_patch(e_jmp32(&g->e), c->resume);
-
-    e_patch(miss, g->e.p);
-    e_op_gs_idx8(&g->e, 0x2b, R_T0, R_T1, table);
-    e_mov32_rr(&g->e, R_T1, R_T0);
-    e_alu_imm(&g->e, 4, 0, R_T1, 0xfff);
-    e_alu_imm(&g->e, 7, 0, R_T1, limit);
-    cross = e_jcc32(&g->e, CC_A);
     e_mov_imm(&g->e, R_T1,
-              (uint64_t)g->mode << DESC_MODE_SHIFT | DESC_WRITE | DESC_STACK);
-    e_call_gs(&g->e, JV_GLUE + 8 * GLUE_HOIST);
+              (uint64_t)g->mode << DESC_MODE_SHIFT | DESC_WRITE | DESC_STACK |
+                  (4096u - g->hoist_len) << HOIST_LIMIT_SHIFT);
+    e_call_gs(&g->e, JV_GLUE + 8 * (GLUE_WINDOW + g->mode));
     e_op_rr(&g->e, 0x85, 0, R_T0, R_T0); /* test r10d, r10d */
     no = e_jcc32(&g->e, CC_Z);
     if (c->glue)
         gen_restore_flags(g);
     e_patch(e_jmp32(&g->e), c->resume);
 
-    e_patch(cross, g->e.p);
     e_patch(no, g->e.p);
     if (c->glue)
         gen_restore_flags(g);

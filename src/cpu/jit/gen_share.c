@@ -181,6 +181,7 @@ static void check(struct gen *g, const struct gen_group *gr)
 {
     uint32_t table = TLB_TABLE(g->mode, gr->write);
     bool live = g->in->flags_live;
+    uint8_t *start = g->e.p;
     struct cold *c;
 
     range_start(g, gr);
@@ -190,7 +191,7 @@ static void check(struct gen *g, const struct gen_group *gr)
     e_op_gs_idx8(&g->e, 0x03, R_T0, R_T1, table);
     e_alu_imm(&g->e, 7, 1, R_T0, (int32_t)(4096 - (gr->hi - gr->lo)));
     c = gen_cold(g, COLD_GROUP, e_jcc32(&g->e, CC_A));
-    c->resume = g->e.p;
+    c->resume = start; /* to be tried again from the beginning */
     c->glue = live;
     c->write = gr->write;
     c->table = table;
@@ -236,27 +237,20 @@ void gen_by_group(struct gen *g, const ZydisDecodedOperand *op)
 void gen_cold_group(struct gen *g, const struct cold *c)
 {
     const struct gen_group *gr = &g->group[c->seg];
-    int32_t limit = (int32_t)(4096 - (gr->hi - gr->lo));
-    uint8_t *cross, *no;
+    uint32_t limit = (uint32_t)(4096 - (gr->hi - gr->lo));
+    uint8_t *no;
 
-    e_op_gs_idx8(&g->e, 0x2b, R_T0, R_T1, c->table);
-    e_mov32_rr(&g->e, R_T1, R_T0);
-    e_alu_imm(&g->e, 4, 0, R_T1, 0xfff);
-    e_alu_imm(&g->e, 7, 0, R_T1, limit);
-    cross = e_jcc32(&g->e, CC_A);
-    e_store_gs(&g->e, JV_TMP, R_T0);
+    e_op_gs_idx8(&g->e, 0x2b, R_T0, R_T1, c->table); /* sub r10, tag */
     e_mov_imm(&g->e, R_T1,
               (uint64_t)g->mode << DESC_MODE_SHIFT |
-                  (c->write ? DESC_WRITE : 0u));
-    e_call_gs(&g->e, JV_GLUE + 8 * GLUE_HOIST);
+                  (c->write ? DESC_WRITE : 0u) | limit << HOIST_LIMIT_SHIFT);
+    e_call_gs(&g->e, JV_GLUE + 8 * GLUE_GROUP);
     e_op_rr(&g->e, 0x85, 0, R_T0, R_T0); /* test r10d, r10d */
     no = e_jcc32(&g->e, CC_Z);
-    e_load_gs(&g->e, R_T0, JV_TMP);
-    gen_tlb_index(g);
-    e_op_gs_idx8(&g->e, 0x03, R_T0, R_T1, c->table);
+    if (c->glue)
+        gen_restore_flags(g);
     e_patch(e_jmp32(&g->e), c->resume);
 
-    e_patch(cross, g->e.p);
     e_patch(no, g->e.p);
     if (c->glue)
         gen_restore_flags(g);

@@ -282,13 +282,23 @@ glue_raise:
     je glue_exit
     jmp dispatch
 
-/* r10 = lowest linear address, r11d = descriptor: 1 in r10 if a hoisted check
- * should be tried again, else 0. Flags are dead. */
-    .globl glue_hoist
-glue_hoist:
+/*
+ * A shared check failed. r10 = lowest linear address, r11 = descriptor and
+ * limit: 1 in r10 if the check will succeed now, 0 if the range crosses a page
+ * or cannot be had. Flags are dead.
+ */
+    .globl glue_group
+glue_group:
+    mov gs:[JV_GLUE_TMP], rcx
+    mov ecx, r10d
+    and ecx, 0xfff
+    shl ecx, HOIST_LIMIT_SHIFT
+    cmp ecx, r11d               /* the descriptor's bits decide no tie */
+    mov rcx, gs:[JV_GLUE_TMP]
+    ja 1f
     TO_C
     mov rsi, r10
-    mov edx, r11d
+    movzx edx, r11w
     call h_hoist
     movzx eax, al
     mov gs:[JV_GLUE_TMP], rax
@@ -296,5 +306,37 @@ glue_hoist:
     LOAD_GPRS
     mov r10, gs:[JV_GLUE_TMP]
     ret
+1:  xor r10d, r10d
+    ret
+
+/* The same for the stack window: move it if the TLB has the page. */
+.macro GLUE_WINDOW_MODE name, mode
+    .globl \name
+\name:
+    mov gs:[JV_GLUE_TMP], rcx
+    mov gs:[JV_TMP], r10
+    mov rcx, r10
+    shr rcx, 12
+    and ecx, TLB_ENTRIES - 1
+    add r10, gs:[rcx * 8 + TLB_TABLE(\mode, 1)]
+    mov gs:[JV_TMP2], r11
+    shr r11d, HOIST_LIMIT_SHIFT
+    cmp r10, r11
+    mov r11, gs:[JV_TMP2]
+    ja 2f
+    mov r10, gs:[rcx * 8 + TLB_TABLE(\mode, 1)]
+    mov gs:[JV_WIN + 16 * \mode], r10
+    add r10, gs:[rcx * 8 + TLB_TABLE(\mode, 1) + TLB_ADDENDS]
+    mov gs:[JV_WIN + 16 * \mode + 8], r10
+    mov rcx, gs:[JV_GLUE_TMP]
+    mov r10d, 1
+    ret
+2:  mov rcx, gs:[JV_GLUE_TMP]
+    mov r10, gs:[JV_TMP]
+    jmp glue_group
+.endm
+    GLUE_WINDOW_MODE glue_window_user, 0
+    GLUE_WINDOW_MODE glue_window_super, 1
+    GLUE_WINDOW_MODE glue_window_super_ac, 2
 
     .section .note.GNU-stack, "", @progbits

@@ -282,18 +282,24 @@ const void *h_slot(struct jit_vcpu *jv, uint32_t n)
     return (const void *)((uint64_t)eng->code_rx + tb->host + tb->entry);
 }
 
+/* Is tb what the link's block would jump to, mode and all? A key can change
+ * under a block that a return comes back to. */
+static bool same_key(struct jit_vcpu *jv, const struct tb_link *l,
+                     const struct tb *tb)
+{
+    uint32_t differ = tb->key ^ jv->eng->tbs[l->from].key;
+
+    if (l->rekey)
+        differ &= ~(uint32_t)KEY_MODE_MASK;
+    return !(differ & ~(uint32_t)KEY_UNHOISTED);
+}
+
 /* Is the link from here to tb good for as long as both blocks live? */
 static bool may_link(struct jit_vcpu *jv, const struct tb_link *l,
                      const struct tb *tb)
 {
     gva_t gva = tb->cs_base + tb->rip;
 
-    uint32_t differ = tb->key ^ jv->eng->tbs[l->from].key;
-
-    if (l->rekey)
-        differ &= ~(uint32_t)KEY_MODE_MASK;
-    if (l->never || differ & ~(uint32_t)KEY_UNHOISTED)
-        return false;
     if (!l->cross && !tb->gpa2)
         return true;
     if (!(gva >> 63))
@@ -322,13 +328,15 @@ const void *h_link(struct jit_vcpu *jv, uint32_t n)
         return code;
     }
     jit_lock_take(&eng->lock);
-    if (n < eng->nr_links && !tb->invalid && !eng->links[n].to) {
+    if (n < eng->nr_links && !tb->invalid && !eng->links[n].to &&
+        same_key(jv, &eng->links[n], tb)) {
         if (may_link(jv, &eng->links[n], tb)) {
             if (tb->gpa2)
                 eng->links[n].cross = 1;
             h_tb_link(eng, n, tb);
-        } else {
-            h_tb_link_alt(eng, n);
+        } else if (!eng->links[n].unhoisted) {
+            /* (The jump cache has no unshared translations.) */
+            h_tb_link_alt(jv, n);
         }
     }
     jit_lock_drop(&eng->lock);

@@ -85,10 +85,32 @@ void h_tb_link(struct jit_engine *eng, uint32_t n, struct tb *to)
     patch_rel32(eng, l->patch, to->host + (l->checked ? 0 : to->entry));
 }
 
-/* The link's target cannot be relied on: find it by the jump cache. */
-void h_tb_link_alt(struct jit_engine *eng, uint32_t n)
+/*
+ * The link's target cannot be relied on: let it be found by the jump cache
+ * (mov r10, RIP; jmp gs:[glue]). The code for that is made here, since few
+ * links need it.
+ */
+void h_tb_link_alt(struct jit_vcpu *jv, uint32_t n)
 {
-    patch_rel32(eng, eng->links[n].patch, eng->links[n].alt);
+    struct jit_engine *eng = jv->eng;
+    uint32_t at = eng->code_used, glue;
+    uint8_t *p = eng->code_rw + at;
+
+    if (at + 32 > eng->code_size || eng->links[n].rekey)
+        return; /* by the glue each time, then */
+    glue = JV_GLUE + 8 * (GLUE_JMP + key_mode(jv->key));
+    *p++ = 0x49; /* mov r10, imm64 */
+    *p++ = 0xba;
+    for (unsigned i = 0; i < 8; i++)
+        *p++ = (uint8_t)(jv->st.rip >> 8 * i);
+    *p++ = 0x65; /* jmp gs:[glue] */
+    *p++ = 0xff;
+    *p++ = 0x24;
+    *p++ = 0x25;
+    for (unsigned i = 0; i < 4; i++)
+        *p++ = (uint8_t)(glue >> 8 * i);
+    eng->code_used = at + 18;
+    patch_rel32(eng, eng->links[n].patch, at);
 }
 
 static void unlink_one(struct jit_engine *eng, uint32_t n)

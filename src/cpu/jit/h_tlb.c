@@ -308,6 +308,7 @@ static void jc_check_key(struct jit_vcpu *jv)
         jc_clear(set->tables->jc[JIT_SUPER_AC]);
     set->jc_key[m] = key;
     set->jc_cs[m] = cs;
+    h_shadow_reset(jv); /* returns would come back to blocks of the old key */
 }
 
 void h_cr3_loaded(struct jit_vcpu *jv, bool keep)

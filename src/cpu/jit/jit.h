@@ -292,13 +292,11 @@ struct tb {
 struct tb_link {
     uint32_t patch;    /* offset in the code cache of the rel32 */
     uint32_t stub;     /* where it goes when it is not linked */
-    uint32_t alt;      /* where it goes when it cannot be: the jump cache */
     uint32_t from;     /* block */
     uint32_t to;       /* block, or 0 */
     uint32_t next_in;  /* next link to the same block */
     uint8_t checked;   /* goes backward: enter through the pending test */
     uint8_t cross;     /* other page: only while both mappings stand */
-    uint8_t never;     /* must not be linked */
     uint8_t rekey;     /* behind STAC or CLAC: to a block of another mode */
     uint8_t unhoisted; /* to the translation without shared checks */
 };
@@ -378,7 +376,8 @@ uint64_t jit_call_c(uint64_t (*fn)(void *, uint64_t, uint64_t, uint64_t),
                     void *a, uint64_t b, uint64_t c, uint64_t d);
 extern const char glue_slow[], glue_commit[], glue_helper[], glue_jmp_user[],
     glue_jmp_super[], glue_jmp_super_ac[], glue_jmp_slow[], glue_link[],
-    glue_pending[], glue_dispatch[], glue_sentinel[], glue_hoist[],
+    glue_pending[], glue_dispatch[], glue_sentinel[], glue_group[],
+    glue_window_user[], glue_window_super[], glue_window_super_ac[],
     glue_raise[], glue_slot[];
 
 /* Run fn where vector registers may be used, from wherever we are. */
@@ -444,7 +443,7 @@ struct tb *h_tb_at(struct jit_engine *eng, uint64_t host_pc);
 unsigned h_tb_insn(struct jit_engine *eng, const struct tb *tb,
                    uint64_t host_pc);
 void h_tb_link(struct jit_engine *eng, uint32_t link, struct tb *to);
-void h_tb_link_alt(struct jit_engine *eng, uint32_t link);
+void h_tb_link_alt(struct jit_vcpu *jv, uint32_t link);
 void h_tb_unlink_in(struct jit_engine *eng, struct tb *tb);
 /* Drop the blocks on [gpa, gpa + len) of one RAM page. True if any went. */
 bool h_invalidate(struct jit_engine *eng, struct jit_vcpu *jv, gpa_t gpa,

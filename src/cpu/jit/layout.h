@@ -94,8 +94,12 @@
 #define GLUE_LINK     9
 #define GLUE_PENDING  10
 #define GLUE_DISPATCH 11
-#define GLUE_HOIST    12
-#define GLUE_SLOT     13 /* not called through gs: what empty slots hold */
-#define GLUE_NR       14
+#define GLUE_GROUP    12
+#define GLUE_WINDOW   13 /* + mode, 13..15 */
+#define GLUE_NR       16
+
+/* What GLUE_GROUP and GLUE_WINDOW get in r11: a descriptor, and above it the
+ * last offset in a page at which the range still fits. */
+#define HOIST_LIMIT_SHIFT 16
 
 #endif

@@ -68,6 +68,8 @@ struct source {
     gpa_t gpa2;
 };
 
+/* The bytes are read after this: a store by another vCPU is seen, or sees the
+ * mark (h_commit). */
 static void mark(struct jit_page *pg, uint64_t from, uint64_t len)
 {
     uint64_t hi = (from + len - 1) / 64;
@@ -75,7 +77,10 @@ static void mark(struct jit_page *pg, uint64_t from, uint64_t len)
 
     for (uint64_t i = from / 64; i <= hi && i < 64; i++)
         bits |= (uint64_t)1 << i;
-    atomic_fetch_or(&pg->chunks, bits);
+    if (bits & ~atomic_load(&pg->chunks)) {
+        atomic_fetch_or(&pg->chunks, bits);
+        atomic_thread_fence(memory_order_seq_cst);
+    }
 }
 
 /* Code bytes at off from the first page's start; those of a second page
@@ -87,11 +92,9 @@ static size_t copy_bytes(const struct source *s, uint64_t off, uint8_t buf[16])
     if (n > 15)
         n = 15;
     mark(s->pg, off, n);
-    atomic_thread_fence(memory_order_seq_cst);
     memcpy(buf, s->page + off, n);
     if (n < 15 && s->page2) {
         mark(s->pg2, 0, 15 - n);
-        atomic_thread_fence(memory_order_seq_cst);
         memcpy(buf + n, s->page2, 15 - n);
         return 15;
     }
@@ -178,12 +181,24 @@ static uint64_t target_of(const struct gen *g, const struct insn *in)
     return gen_64(g) ? t : t & UINT32_MAX;
 }
 
+/* The same for a branch forward, perhaps to an instruction of this block. */
+static uint32_t live_at_target(const struct gen *g, const struct insn *in)
+{
+    uint64_t t = target_of(g, in);
+    const struct insn *end = &g->insns[g->nr_insns];
+
+    for (const struct insn *i = in + 1; i < end && i->rip <= t; i++)
+        if (i->rip == t)
+            return i->flags_live;
+    return peek(g, t);
+}
+
 /* Flags that live where control goes after in, besides the next one. */
 static uint32_t live_out(const struct gen *g, const struct insn *in, bool last)
 {
     switch (in->class) {
     case IC_JCC:
-        return peek(g, target_of(g, in)) |
+        return live_at_target(g, in) |
                (last ? peek(g, in->rip + in->d.length) : 0);
     case IC_JMP:
     case IC_CALL: return peek(g, target_of(g, in));

@@ -99,8 +99,10 @@ static void compatibility_mode_gets_32_bit_registers(void **state)
     struct fake_cpu *f = fake_cpu_new(FAKE_LONG);
 
     (void)state;
-    put_frame(f, 8, 0xffffffff00401000, UCODE32 | 3, 2, 0x1234567800007000,
-              UDATA | 3);
+    /* RIP is not cut before it is compared with the limit. */
+    put_frame(f, 8, 0x100401000, UCODE32 | 3, 2, 0x7000, UDATA | 3);
+    expect_iret_fault(f, 8, X86_GP, 0);
+    put_frame(f, 8, 0x401000, UCODE32 | 3, 2, 0x1234567800007000, UDATA | 3);
     assert_int_equal(x86_iret(&f->cpu, 8), X86_OK);
     assert_int_equal(f->st.rip, 0x401000);
     assert_int_equal(f->st.gpr[X86_RSP], 0x7000);

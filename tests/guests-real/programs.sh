@@ -28,7 +28,7 @@ tools/make-guest && tests/guests-real/make_debian.sh >/dev/null || exit 1
 unshare --map-root-user --mount --pid --fork sh -c "cd $out/debian &&
     mount --rbind /dev dev && mount -t proc proc proc &&
     mount -t tmpfs tmp tmp &&
-    PATH=/usr/bin:/bin:/usr/sbin:/sbin LC_ALL=C HOME=/tmp chroot . /real/programs" \
+    env -i PATH=/usr/bin:/bin:/usr/sbin:/sbin LC_ALL=C HOME=/tmp chroot . /real/programs" \
     </dev/null >"$out/programs-native.log" 2>&1 ||
     echo "programs.sh: not run on the host: $(tail -n 1 "$out/programs-native.log")"
 

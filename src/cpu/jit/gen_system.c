@@ -342,6 +342,8 @@ static void gen_by_helper(struct gen *g)
 
     if (g->in->class == IC_RARE || g->in->class == IC_UD)
         fn = h_rare;
+    if (g->in->class == IC_RARE)
+        arg |= H_RARE_EXPECT((uint64_t)g->in->d.mnemonic);
     gen_helper(g, fn, arg, g->in->rip);
 }
 

@@ -369,7 +369,7 @@ int h_rare(struct jit_vcpu *jv, uint64_t arg)
 
     jv->stat[JIT_STAT_RARE]++;
     h_flags_out(jv);
-    rc = (int)h_call_c(jv, rare_run, jv, arg & 0xff, 0, 0);
+    rc = (int)h_call_c(jv, rare_run, jv, arg & 0xff, arg >> 32, 0);
     if (rc == H_EXIT)
         return H_EXIT;
     if (rc == H_CONTINUE) { /* an event was delivered instead */

@@ -351,9 +351,29 @@ int rare_decode(struct rare *r, struct insn *in)
     return -1;
 }
 
-static int run(struct rare *r, struct insn *in)
+/*
+ * Another CPU has changed the instruction since it was translated (a kernel
+ * patches code through INT3): drop what was made of it and look again.
+ */
+static int translate_again(struct rare *r)
 {
-    if (rare_decode(r, in) < 0)
+    gva_t gva = is_64(r) ? r->st->rip : r->st->seg[X86_CS].base + r->st->rip;
+    gpa_t gpa;
+
+    r->transferred = true; /* RIP stays */
+    if (h_fetch(r->jv, gva, &gpa) < 0)
+        return X86_FAULT;
+    (void)h_invalidate(r->jv->eng, r->jv, gpa, 1);
+    return X86_OK;
+}
+
+static int run(struct rare *r, struct insn *in, uint64_t expect)
+{
+    int bad = rare_decode(r, in);
+
+    if (expect && (bad < 0 || in->d.mnemonic != (ZydisMnemonic)expect))
+        return translate_again(r);
+    if (bad < 0)
         return rare_ud(r);
     r->next = r->st->rip + in->d.length;
     if (!is_64(r))
@@ -366,7 +386,7 @@ static int run(struct rare *r, struct insn *in)
     return dispatch(r);
 }
 
-uint64_t rare_run(void *opaque, uint64_t length, uint64_t b, uint64_t c)
+uint64_t rare_run(void *opaque, uint64_t length, uint64_t expect, uint64_t c)
 {
     struct jit_vcpu *jv = opaque;
     struct insn in;
@@ -374,9 +394,8 @@ uint64_t rare_run(void *opaque, uint64_t length, uint64_t b, uint64_t c)
     int rc;
 
     (void)length;
-    (void)b;
     (void)c;
-    rc = run(&r, &in);
+    rc = run(&r, &in, expect);
     if (rc == X86_FAULT)
         return h_fault(jv) == H_EXIT ? H_EXIT : H_CONTINUE;
     if (rc == RARE_EXIT)

@@ -57,7 +57,8 @@ struct gen {
     uint32_t key;
     unsigned mode;         /* enum jit_mode */
     uint64_t rip, cs_base; /* of the block */
-    unsigned code_size;    /* 2, 4 or 8: default address width of the mode */
+    uint32_t cs_limit;
+    unsigned code_size; /* 2, 4 or 8: default address width of the mode */
     const struct insn *in;
     struct insn *insns;
     unsigned nr_insns;

@@ -207,15 +207,21 @@ static void gen_tlb(struct gen *g, unsigned size, bool write, uint32_t desc)
     c->copy_end = NULL;
 }
 
+static bool locked(const struct insn *in)
+{
+    return in->d.attributes & ZYDIS_ATTRIB_HAS_LOCK ||
+           (in->d.mnemonic == ZYDIS_MNEMONIC_XCHG && in->mem);
+}
+
 void gen_check(struct gen *g, int seg, unsigned size, bool write)
 {
     bool live = g->in->flags_live != 0;
-    uint32_t desc = size | (write ? DESC_WRITE : 0) |
-                    g->mode << DESC_MODE_SHIFT | (live ? DESC_FLAGS_SAVED : 0) |
-                    (g->in->mem_read ? DESC_READ : 0) |
-                    (seg == X86_SS ? DESC_STACK : 0) |
-                    (aligned_operand(g->in, size) ? DESC_ALIGNED : 0) |
-                    (uint32_t)(g->in->rip - g->rip) << DESC_INSN_SHIFT;
+    uint32_t desc =
+        size | (write ? DESC_WRITE : 0) | g->mode << DESC_MODE_SHIFT |
+        (live ? DESC_FLAGS_SAVED : 0) | (g->in->mem_read ? DESC_READ : 0) |
+        (seg == X86_SS ? DESC_STACK : 0) | (locked(g->in) ? DESC_LOCKED : 0) |
+        (aligned_operand(g->in, size) ? DESC_ALIGNED : 0) |
+        (uint32_t)(g->in->rip - g->rip) << DESC_INSN_SHIFT;
 
     g->m_idx = R_NONE;
     g->m_disp = 0;

@@ -161,6 +161,10 @@ static struct h_slow_result slow_fault(struct jit_vcpu *jv, uint32_t desc,
     return (struct h_slow_result){0, 0};
 }
 
+/*
+ * The operand is worked on in a buffer, and h_commit writes it back. Locked
+ * accesses of this kind exclude each other from here to there.
+ */
 static struct h_slow_result slow_bounce(struct jit_vcpu *jv, gva_t gva,
                                         uint32_t desc, const gpa_t gpa[2])
 {
@@ -169,6 +173,9 @@ static struct h_slow_result slow_bounce(struct jit_vcpu *jv, gva_t gva,
     unsigned at = gva & 63;
 
     jv->stat[JIT_STAT_BOUNCE]++;
+    jv->commit.locked = desc & DESC_LOCKED && jv->eng->nr_vcpus > 1;
+    if (jv->commit.locked)
+        jit_lock_take(&jv->eng->split_lock);
     if (first > size)
         first = size;
     if (desc & DESC_READ || !(desc & DESC_WRITE)) {
@@ -239,6 +246,7 @@ static struct h_slow_result code_store(struct jit_vcpu *jv, gva_t gva,
     jv->commit.gva = gva;
     jv->commit.size = size;
     jv->commit.bounced = 0;
+    jv->commit.locked = 0;
     jv->commit.gpa[0] = gpa | off;
     return (struct h_slow_result){(uint64_t)(page + off), 1};
 }
@@ -333,6 +341,8 @@ int h_commit(struct jit_vcpu *jv, uint32_t desc, uint64_t ret)
         if (first < c->size)
             phys_out(jv, c->gpa[1], src + first, c->size - first);
     }
+    if (c->locked)
+        jit_lock_drop(&jv->eng->split_lock);
     if (jv->shadow_sp != jv->shadow_top)
         return 0;
     /* Blocks went, and with them the shadow stack: there is no way back. */

@@ -172,23 +172,17 @@ static struct jit_jc_entry *jc_slot(struct jit_vcpu *jv, uint64_t rip)
                 ->jc[key_mode(jv->key)][rip >> JC_SHIFT & (JC_ENTRIES - 1)];
 }
 
-static uint64_t cs_base(const struct jit_vcpu *jv)
-{
-    return (jv->key & KEY_SIZE_MASK) == 2 ? 0 : jv->st.seg[X86_CS].base;
-}
-
 /* The block for RIP, if it was translated and its second page is the same. */
 static struct tb *find(struct jit_vcpu *jv, int *fault)
 {
-    uint64_t base = cs_base(jv);
-    gva_t gva = base + jv->st.rip;
+    gva_t gva = h_cs_base(jv) + jv->st.rip;
     gpa_t gpa, gpa2;
     struct tb *tb;
 
     *fault = h_fetch(jv, gva, &gpa);
     if (*fault < 0)
         return NULL;
-    tb = h_tb_find(jv->eng, jv->st.rip, base, gpa, jv->key | jv->xkey);
+    tb = h_tb_find(jv, jv->st.rip, gpa, jv->key | jv->xkey);
     if (!tb || !tb->gpa2)
         return tb;
     *fault = h_fetch(jv, (gva & ~GPAGE_MASK) + GPAGE_SIZE, &gpa2);
@@ -240,7 +234,7 @@ const void *h_lookup(struct jit_vcpu *jv)
     tb = find(jv, &fault);
     global =
         jv->set
-            ->itlb[(cs_base(jv) + jv->st.rip) >> GPAGE_SHIFT & (JIT_ITLB - 1)]
+            ->itlb[(h_cs_base(jv) + jv->st.rip) >> GPAGE_SHIFT & (JIT_ITLB - 1)]
             .global;
     if (!tb)
         return translate(jv); /* a fault is raised there, on the same walk */

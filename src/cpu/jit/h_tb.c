@@ -13,9 +13,22 @@ uint32_t h_tb_hash(gpa_t gpa, uint64_t rip, uint32_t key)
     return (uint32_t)(h >> 48) & (JIT_HASH_SIZE - 1);
 }
 
-struct tb *h_tb_find(struct jit_engine *eng, uint64_t rip, uint64_t cs_base,
-                     gpa_t gpa, uint32_t key)
+uint64_t h_cs_base(const struct jit_vcpu *jv)
 {
+    return (jv->key & KEY_SIZE_MASK) == 2 ? 0 : jv->st.seg[X86_CS].base;
+}
+
+uint32_t h_cs_limit(const struct jit_vcpu *jv)
+{
+    return (jv->key & KEY_SIZE_MASK) == 2 ? UINT32_MAX
+                                          : jv->st.seg[X86_CS].limit;
+}
+
+struct tb *h_tb_find(struct jit_vcpu *jv, uint64_t rip, gpa_t gpa, uint32_t key)
+{
+    struct jit_engine *eng = jv->eng;
+    uint64_t cs_base = h_cs_base(jv);
+    uint32_t limit = h_cs_limit(jv);
     uint32_t i =
         __atomic_load_n(&eng->hash[h_tb_hash(gpa, rip, key)], __ATOMIC_ACQUIRE);
 
@@ -23,7 +36,7 @@ struct tb *h_tb_find(struct jit_engine *eng, uint64_t rip, uint64_t cs_base,
         struct tb *tb = &eng->tbs[i];
 
         if (tb->gpa == gpa && tb->rip == rip && tb->key == key &&
-            tb->cs_base == cs_base && !tb->invalid)
+            tb->cs_base == cs_base && tb->cs_limit == limit && !tb->invalid)
             return tb;
     }
     return NULL;

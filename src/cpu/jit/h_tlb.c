@@ -292,22 +292,23 @@ static void jc_check_key(struct jit_vcpu *jv)
 {
     struct jit_set *set = jv->set;
     uint32_t key = jv->key & ~(uint32_t)KEY_MODE_MASK;
-    uint64_t cs = jv->st.seg[X86_CS].base;
+    uint64_t cs = h_cs_base(jv);
+    uint32_t limit = h_cs_limit(jv);
     unsigned m = key_mode(jv->key);
 
-    if ((jv->key & KEY_SIZE_MASK) == 2)
-        cs = 0;
     /* STAC and CLAC change between the supervisor modes without coming here:
      * both follow the key. */
     if (m != JIT_USER)
         m = JIT_SUPER;
-    if (set->jc_key[m] == key && set->jc_cs[m] == cs)
+    if (set->jc_key[m] == key && set->jc_cs[m] == cs &&
+        set->jc_limit[m] == limit)
         return;
     jc_clear(set->tables->jc[m]);
     if (m == JIT_SUPER)
         jc_clear(set->tables->jc[JIT_SUPER_AC]);
     set->jc_key[m] = key;
     set->jc_cs[m] = cs;
+    set->jc_limit[m] = limit;
     h_shadow_reset(jv); /* returns would come back to blocks of the old key */
 }
 

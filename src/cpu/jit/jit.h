@@ -125,6 +125,7 @@ struct jit_set {
     /* What the jump caches are for: other modes' blocks must not be found. */
     uint32_t jc_key[JIT_NR_MODES];
     uint64_t jc_cs[JIT_NR_MODES];
+    uint32_t jc_limit[JIT_NR_MODES];
     struct jit_itlb {
         uint64_t gva; /* page | mode, or ~0 */
         gpa_t gpa;
@@ -143,6 +144,7 @@ struct jit_commit {
     gva_t gva;
     uint32_t size;
     uint8_t mode;         /* enum jit_mode */
+    uint8_t locked;       /* eng->split_lock is held */
     uint8_t bounced;      /* else the store went straight to code's page */
     uint8_t in_bounce_at; /* offset in the bounce buffer */
     gpa_t gpa[2];         /* of the parts on one or two pages */
@@ -266,10 +268,11 @@ struct tb_map {
 };
 
 struct tb {
-    uint64_t rip;     /* of the first instruction (CS-relative) */
-    uint64_t cs_base; /* 0 in 64-bit mode */
-    gpa_t gpa;        /* of the first byte */
-    gpa_t gpa2;       /* of the second page's start, if it spans two, else 0 */
+    uint64_t rip;      /* of the first instruction (CS-relative) */
+    uint64_t cs_base;  /* 0 in 64-bit mode */
+    uint32_t cs_limit; /* no instruction lies beyond; all ones in 64-bit */
+    gpa_t gpa;         /* of the first byte */
+    gpa_t gpa2;        /* of the second page's start, if it spans two, else 0 */
     uint32_t key;
     uint32_t host;  /* offset in the code cache; checked entry */
     uint16_t entry; /* from host: the entry without the pending test */
@@ -326,8 +329,8 @@ struct jit_engine {
     struct gmem *gmem;
     unsigned nr_vcpus;
     struct jit_vcpu *vcpu[256];
-    struct jit_lock lock; /* everything below */
-    struct jit_lock gate_lock;
+    struct jit_lock lock;       /* everything below */
+    struct jit_lock split_lock; /* locked accesses to two pages */
     _Atomic uint32_t exclusive; /* futex word: 1 = nobody may enter code */
     _Atomic bool flush_wanted;  /* the code cache is full */
 
@@ -436,8 +439,11 @@ void h_windows_clear(struct jit_vcpu *jv);
 extern const struct x86_system_ops h_system_ops;
 
 /* h_tb.c: blocks, freestanding part */
-struct tb *h_tb_find(struct jit_engine *eng, uint64_t rip, uint64_t cs_base,
-                     gpa_t gpa, uint32_t key);
+struct tb *h_tb_find(struct jit_vcpu *jv, uint64_t rip, gpa_t gpa,
+                     uint32_t key);
+/* Base and limit of CS as blocks have them. */
+uint64_t h_cs_base(const struct jit_vcpu *jv);
+uint32_t h_cs_limit(const struct jit_vcpu *jv);
 uint32_t h_tb_hash(gpa_t gpa, uint64_t rip, uint32_t key);
 struct tb *h_tb_at(struct jit_engine *eng, uint64_t host_pc);
 unsigned h_tb_insn(struct jit_engine *eng, const struct tb *tb,

@@ -83,6 +83,7 @@
 #define DESC_READ        0x800  /* the instruction reads the operand */
 #define DESC_STACK       0x1000 /* through SS: #SS, not #GP */
 #define DESC_ALIGNED     0x2000 /* #GP if not aligned to its size */
+#define DESC_LOCKED      0x4000 /* LOCK, or XCHG */
 #define DESC_INSN_SHIFT  16
 
 /* Glue that translated code jumps to or calls through gs:JV_GLUE. */

@@ -110,15 +110,15 @@ static bool is_breakpoint(const struct jit_engine *eng, uint64_t gva)
 }
 
 /* Decode up to max instructions; returns how many. *more: the first one needs
- * a second page that the source lacks. */
+ * a second page that the source lacks; *beyond: it exceeds the limit of CS. */
 static unsigned decode_run(struct gen *g, const struct source *s, unsigned max,
-                           bool *more)
+                           bool *more, bool *beyond)
 {
     uint64_t off = (g->cs_base + g->rip) & GPAGE_MASK, rip = g->rip;
     unsigned n = 0, branches = 0;
     bool sti = false;
 
-    *more = false;
+    *more = *beyond = false;
     while (n < max && off < GPAGE_SIZE) {
         struct insn *in = &g->insns[n];
         uint8_t buf[16] = {0};
@@ -132,6 +132,11 @@ static unsigned decode_run(struct gen *g, const struct source *s, unsigned max,
                 *more = true;
                 return 0;
             }
+        }
+        if (!gen_64(g) &&
+            rip + (in->d.length ? in->d.length - 1u : 0) > g->cs_limit) {
+            *beyond = n == 0;
+            break;
         }
         if (n > 0 && is_breakpoint(g->eng, g->cs_base + rip))
             break;
@@ -313,6 +318,7 @@ static void publish(struct gen *g, struct tb *tb, gpa_t gpa,
 
     tb->rip = g->rip;
     tb->cs_base = g->cs_base;
+    tb->cs_limit = g->cs_limit;
     tb->gpa = gpa;
     tb->key = g->key;
     tb->host = (uint32_t)(g->start - eng->code_rw);
@@ -349,7 +355,7 @@ static bool cache_full(const struct jit_engine *eng)
 
 /* eng->lock is held. */
 static struct tb *build(struct jit_vcpu *jv, struct gen *g, gpa_t gpa,
-                        const struct source *s, bool *more)
+                        const struct source *s, bool *more, bool *beyond)
 {
     struct jit_engine *eng = jv->eng;
     unsigned max = TB_MAX_INSNS;
@@ -366,7 +372,7 @@ static struct tb *build(struct jit_vcpu *jv, struct gen *g, gpa_t gpa,
         g->first_link = eng->nr_links;
         g->nr_cold = g->nr_map = 0;
         g->failed = false;
-        g->nr_insns = decode_run(g, s, max, more);
+        g->nr_insns = decode_run(g, s, max, more, beyond);
         if (!g->nr_insns)
             return NULL;
         find_live(g);
@@ -413,11 +419,10 @@ static int fetch_fault(struct jit_vcpu *jv, gva_t gva)
 int jit_translate(struct jit_vcpu *jv)
 {
     struct jit_engine *eng = jv->eng;
-    uint64_t base =
-        (jv->key & KEY_SIZE_MASK) == 2 ? 0 : jv->st.seg[X86_CS].base;
+    uint64_t base = h_cs_base(jv);
     gva_t gva = base + jv->st.rip;
     struct source s = {0};
-    bool more = false;
+    bool more = false, beyond = false;
     struct gen *g;
     struct tb *tb;
     gpa_t gpa;
@@ -439,6 +444,7 @@ int jit_translate(struct jit_vcpu *jv)
         g->mode = key_mode(jv->key);
         g->rip = jv->st.rip;
         g->cs_base = base;
+        g->cs_limit = h_cs_limit(jv);
         g->page = s.page;
         jit_lock_take(&eng->lock);
         if (cache_full(eng)) {
@@ -449,10 +455,10 @@ int jit_translate(struct jit_vcpu *jv)
         /* Invalidation may have cleared the flag meanwhile. */
         atomic_store(&s.pg->code, 1);
         jv->stat[JIT_STAT_TRANSLATE]++;
-        tb = build(jv, g, gpa, &s, &more);
+        tb = build(jv, g, gpa, &s, &more, &beyond);
         jit_lock_drop(&eng->lock);
     } while (!tb && more && !s.page2);
-    if (!tb)
-        return H_EXIT;
-    return H_DISPATCH;
+    if (beyond)
+        return h_raise(jv, X86_GP, true, 0);
+    return tb ? H_DISPATCH : H_EXIT;
 }

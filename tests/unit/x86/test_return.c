@@ -1,5 +1,6 @@
 #include "tests/unit/x86/fake_cpu.h"
 #include "x86/desc.h"
+#include "x86/segment.h"
 
 #define FLAGS_ALL                                                              \
     (X86_FLAGS_ARITH | X86_FLAGS_TF | X86_FLAGS_IF | X86_FLAGS_DF |            \
@@ -385,6 +386,25 @@ static void far_ret_to_an_outer_level_releases_both_stacks(void **state)
     fake_cpu_free(f);
 }
 
+/* Linux up to 6.13 relies on it when it returns from 32-bit signal handlers. */
+static void
+return_to_an_outer_level_takes_the_rpl_of_null_selectors(void **state)
+{
+    struct fake_cpu *f = fake_cpu_new(FAKE_LONG);
+
+    (void)state;
+    x86_seg_set_null(&f->st.seg[X86_DS], 3);
+    x86_seg_set_null(&f->st.seg[X86_GS], 2);
+    f->st.seg[X86_GS].base = 0x1234000;
+    put_frame(f, 8, FAKE_HANDLER, UCODE64 | 3, X86_FLAGS_FIXED, FAKE_STACK,
+              UDATA | 3);
+    assert_int_equal(x86_iret(&f->cpu, 8), X86_OK);
+    assert_int_equal(f->st.seg[X86_DS].sel, 0);
+    assert_int_equal(f->st.seg[X86_GS].sel, 0);
+    assert_int_equal(f->st.seg[X86_GS].base, 0x1234000);
+    fake_cpu_free(f);
+}
+
 static void far_ret_in_64_bit_mode_keeps_the_stack_of_its_level(void **state)
 {
     struct fake_cpu *f = fake_cpu_new(FAKE_LONG);
@@ -457,6 +477,8 @@ int main(void)
         cmocka_unit_test(iret_with_nt_switches_back_to_the_linked_task),
         cmocka_unit_test(far_ret_at_the_same_level_pops_its_parameters),
         cmocka_unit_test(far_ret_to_an_outer_level_releases_both_stacks),
+        cmocka_unit_test(
+            return_to_an_outer_level_takes_the_rpl_of_null_selectors),
         cmocka_unit_test(far_ret_in_64_bit_mode_keeps_the_stack_of_its_level),
         cmocka_unit_test(a_bad_far_ret_changes_nothing),
         cmocka_unit_test(far_ret_in_real_mode),

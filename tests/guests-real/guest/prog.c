@@ -62,7 +62,8 @@ static void trap(void)
 {
     static const int signals[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE};
     volatile int zero = 0;
-    char *page = mmap(NULL, 4096, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    char *page =
+        mmap(NULL, 4096, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     unsigned i;
     int sig;
 

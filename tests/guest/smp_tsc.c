@@ -6,7 +6,37 @@
 
 static volatile uint64_t turn, stamp, errors;
 
-enum { ROUNDS = 3000 };
+enum { ROUNDS = 3000, WARP_ROUNDS = 400000 };
+
+/* RDTSCP waits for the loads before it, so under a lock time never goes back:
+ * Linux gives up the TSC if it does. */
+static volatile uint32_t lock, ready;
+static uint64_t seen;
+
+static uint64_t rdtscp(void)
+{
+    uint32_t lo, hi, aux;
+
+    __asm__ volatile("rdtscp" : "=a"(lo), "=d"(hi), "=c"(aux)::"memory");
+    return (uint64_t)hi << 32 | lo;
+}
+
+static unsigned warps(unsigned rounds)
+{
+    unsigned n = 0;
+
+    while (rounds--) {
+        while (__atomic_exchange_n(&lock, 1, __ATOMIC_ACQUIRE))
+            pause();
+        uint64_t last = seen, now = rdtscp();
+
+        seen = now;
+        __atomic_store_n(&lock, 0, __ATOMIC_RELEASE);
+        if (now < last)
+            n++;
+    }
+    return n;
+}
 
 static void worker(unsigned id)
 {
@@ -22,6 +52,10 @@ static void worker(unsigned id)
         stamp = now;
         turn = 2 * i + 2;
     }
+    ready = 1;
+    if (warps(WARP_ROUNDS))
+        errors++;
+    ready = 2;
 }
 
 int main(void)
@@ -57,6 +91,11 @@ int main(void)
             break;
         }
     }
+    while (!ready)
+        pause();
+    CHECK_EQ(warps(WARP_ROUNDS), 0);
+    while (ready < 2)
+        pause();
     CHECK_EQ(errors, 0);
     /* A written TSC goes on from there. */
     wrmsr(0x10, 1ull << 50);

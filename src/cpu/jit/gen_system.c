@@ -156,10 +156,13 @@ static void gen_ac(struct gen *g)
 
 static void gen_rdtsc(struct gen *g)
 {
-    if (g->in->d.mnemonic == ZYDIS_MNEMONIC_RDTSCP)
+    if (g->in->d.mnemonic == ZYDIS_MNEMONIC_RDTSCP) {
+        /* As itself, since it waits for what is before it (SDM vol. 2). */
+        e_bytes(&g->e, "\x0f\x01\xf9", 3);
         e_load32_gs(&g->e, R_CX, offsetof(struct x86_state, msr.tsc_aux));
-    e_u8(&g->e, 0x0f);
-    e_u8(&g->e, 0x31);
+    } else {
+        e_bytes(&g->e, "\x0f\x31", 2);
+    }
     /* rorx rdx, rdx, 32; rax += rdx + offset, flags untouched */
     e_bytes(&g->e, "\xc4\xe3\xfb\xf0\xd2\x20", 6);
     e_lea(&g->e, 1, R_AX, R_AX, R_DX, 1, 0);

@@ -15,7 +15,8 @@ tools/make-guest >/dev/null 2>&1 || {
 }
 dir=$(mktemp -d)
 unset TMUX
-t() { tmux -S "$dir/tmux" -f /dev/null "$@"; }
+t() { tmux -S "$dir/$server" -f /dev/null "$@"; }
+server=tmux
 trap 't kill-server 2>/dev/null; rm -rf "$dir"' EXIT
 passed=0 failed=0
 
@@ -40,6 +41,14 @@ shows()
     return 1
 }
 
+gone() # PATTERN
+{
+    for ((i = 0; i < 300; i++)); do
+        t capture-pane -p | grep -Eq -- "$1" || return 0
+        sleep 0.1
+    done
+    return 1
+}
 type_in() { t send-keys -l -- "$1" && t send-keys Enter; }
 
 # In the pane a shell runs husk, then prints its status and whether the
@@ -57,6 +66,7 @@ E2
 start()
 {
     type_in "$1"
+    gone '^ended:' # the screen of the run before, with its prompt
     shows '^guest:.*[#$]' && return
     check "boots ($1)" yes no
     echo "$passed passed, $failed failed, 0 skipped"
@@ -130,6 +140,7 @@ echo "job: \$?"
 sleep 1000
 E2
 t kill-server
+server=tmux2 # the old one may still be ending
 t new-session -d -x 100 -y 50 "bash $dir/jobs"
 shows '^job: 0'
 check 'a job in the background runs to its end' 0 $?

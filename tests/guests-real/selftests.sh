@@ -55,7 +55,7 @@ fetch()
 build()
 {
     local flags=() more=
-    [ -x "$out/root/st/$2_$1" ] && return
+    [ -x "$out/tree/st/$2_$1" ] && return
     case $2_$1 in
     sysret_ss_attrs_64) more=thunks.S ;;
     ptrace_syscall_32) more=raw_syscall_helper_32.S ;;
@@ -63,13 +63,13 @@ build()
     check_initial_reg_state_*) flags=(-Wl,-ereal_start) ;;
     esac
     (cd "$src" && gcc "-m$1" -O2 -g -std=gnu99 -pthread -w -no-pie -static \
-        -DCAN_BUILD_32 -DCAN_BUILD_64 "${flags[@]}" -o "$out/root/st/$2_$1" \
+        -DCAN_BUILD_32 -DCAN_BUILD_64 "${flags[@]}" -o "$out/tree/st/$2_$1" \
         "$2.c" $more -lrt -ldl -lm) 2>>"$out/build.log" ||
         echo "selftests.sh: cannot build $2 for $1 bits, see build.log"
 }
 
 fetch
-mkdir -p "$out/root/st"
+mkdir -p "$out/tree/st"
 : >"$out/build.log"
 for t in $both $only_32; do
     build 32 "$t"
@@ -79,7 +79,7 @@ for t in $both $only_64; do
 done
 
 # The same program natively and in the guest.
-cat >"$out/root/st/run" <<'END'
+cat >"$out/tree/st/run" <<'END'
 #!/bin/sh
 cd "${0%/*}" || exit 1
 for t in ${*:-*_32 *_64}; do
@@ -90,10 +90,10 @@ for t in ${*:-*_32 *_64}; do
     echo "selftest $t $s"
 done
 END
-chmod 755 "$out/root/st/run"
+chmod 755 "$out/tree/st/run"
 tools/make-guest
 (cat build/guest/initrd.gz &&
-    cd "$out/root" && find . | cpio -o -H newc -R 0:0 --quiet | gzip -1) \
+    cd "$out/tree" && find . | cpio -o -H newc -R 0:0 --quiet | gzip -1) \
     >"$out/initrd.gz"
 
 # --- Run ---------------------------------------------------------------------
@@ -102,7 +102,7 @@ append="console=ttyS0 quiet husk.test=\"sh /st/run $only\""
 guest=(-kernel build/guest/vmlinuz -initrd "$out/initrd.gz")
 for where in $on; do
     case $where in
-    native) sh "$out/root/st/run" $only ;;
+    native) sh "$out/tree/st/run" $only ;;
     tcg)
         timeout 1200 qemu-system-x86_64 -M pc -accel tcg -cpu max -smp "$cpus" \
             -m 512 -nographic -no-reboot -nic none "${guest[@]}" \
@@ -136,7 +136,7 @@ worse=0
 printf '%-30s' test
 printf '%10s' $on
 echo
-for t in ${only:-$(cd "$out/root/st" && ls -d *_32 *_64)}; do
+for t in ${only:-$(cd "$out/tree/st" && ls -d *_32 *_64)}; do
     printf '%-30s' "$t"
     for where in $on; do
         v=$(verdict "$where" "$t")

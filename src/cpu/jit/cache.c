@@ -102,7 +102,10 @@ void jit_cache_fini(struct jit_engine *eng)
 /* Forget all translations. Nobody is in translated code, eng->lock is held. */
 void jit_flush_code(struct jit_engine *eng)
 {
-    eng->code_used = eng->code_glue;
+    eng->code_used = 0;
+    /* What cross-page links relied on: kpages reads as empty below. */
+    eng->nr_kpages = 0;
+    eng->has_cross = false;
     eng->nr_tbs = eng->nr_links = eng->nr_slots = 1;
     eng->nr_maps = 0;
     (void)madvise(eng->slot_hash, SLOT_MAX * sizeof(*eng->slot_hash),

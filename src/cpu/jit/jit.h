@@ -335,7 +335,7 @@ struct jit_engine {
     _Atomic bool flush_wanted;  /* the code cache is full */
 
     uint8_t *code_rw, *code_rx; /* two mappings of the code cache */
-    uint32_t code_size, code_used, code_glue;
+    uint32_t code_size, code_used;
     struct tb *tbs; /* [0] is unused */
     uint32_t nr_tbs, max_tbs;
     struct tb_link *links; /* [0] is unused */

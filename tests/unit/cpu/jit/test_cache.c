@@ -29,6 +29,40 @@ static void code_that_is_written_can_run(void **state)
     gmem_fini(&gm);
 }
 
+/* Numbers of entries start again with the tables that they count: the list of
+ * kernel pages would run over after some flushes else. */
+static void an_emptied_cache_counts_from_the_start(void **state)
+{
+    struct jit_engine eng = {0};
+    struct gmem gm;
+    struct err err = {0};
+
+    (void)state;
+    assert_int_equal(gmem_init(&gm, layout, 1, &err), 0);
+    eng.gmem = &gm;
+    assert_int_equal(jit_cache_init(&eng, &err), 0);
+    eng.code_used = 4096;
+    eng.nr_tbs = eng.nr_links = eng.nr_slots = eng.nr_maps = 7;
+    eng.nr_kpages = JIT_KPAGES;
+    eng.has_cross = true;
+    eng.kpages[1].gva = 1;
+    eng.pages[0].code = 1;
+    eng.hash[3] = 5;
+    jit_flush_code(&eng);
+    assert_int_equal(eng.code_used, 0);
+    assert_int_equal(eng.nr_tbs, 1);
+    assert_int_equal(eng.nr_links, 1);
+    assert_int_equal(eng.nr_slots, 1);
+    assert_int_equal(eng.nr_maps, 0);
+    assert_int_equal(eng.nr_kpages, 0);
+    assert_false(eng.has_cross);
+    assert_int_equal(eng.kpages[1].gva, 0);
+    assert_int_equal(eng.pages[0].code, 0);
+    assert_int_equal(eng.hash[3], 0);
+    jit_cache_fini(&eng);
+    gmem_fini(&gm);
+}
+
 /* The address space may be limited, as by ulimit -v: whatever does not fit,
  * it is said in a sentence, and what was mapped goes again. */
 static void too_little_address_space_is_said(void **state)
@@ -102,6 +136,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(code_that_is_written_can_run),
+        cmocka_unit_test(an_emptied_cache_counts_from_the_start),
         cmocka_unit_test(too_little_address_space_is_said),
         cmocka_unit_test(one_thread_at_a_time_has_the_lock),
     };

@@ -54,7 +54,6 @@ struct insn {
     uint32_t flags_read; /* of X86_FLAGS_ARITH */
     uint32_t flags_kill; /* certainly overwritten */
     uint32_t flags_live; /* before it, by somebody later or itself */
-    uint32_t flags_live_after;
     /* Operands by their place in the encoding; NULL = absent. */
     const ZydisDecodedOperand *reg, *rm, *vvvv;
     bool mem; /* rm is a memory operand that is accessed */

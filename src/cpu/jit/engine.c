@@ -22,8 +22,7 @@
  */
 enum {
     SHADOW_SIZE = 256 << 10, /* guest calls that the host predicts */
-    C_STACK_SIZE = 256 << 10,
-    ALT_STACK_SIZE = 64 << 10
+    C_STACK_SIZE = 256 << 10
 };
 
 static void *map_anon(size_t size)
@@ -184,7 +183,7 @@ static void free_parts(struct jit_vcpu *jv)
 
     unmap(jv->shadow_map, SHADOW_SIZE);
     unmap(jv->c_map, C_STACK_SIZE);
-    unmap(jv->alt_stack, ALT_STACK_SIZE);
+    unmap(jv->alt_stack, JIT_ALT_STACK);
     unmap(jv->nowhere, 2 * GPAGE_SIZE);
     if (jv->gen)
         free(jv->gen->insns);
@@ -234,7 +233,7 @@ static int vcpu_create(void *engine, struct vcpu *v, struct err *err)
     jv->v = v;
     jv->shadow_map = map_anon(SHADOW_SIZE);
     jv->c_map = map_anon(C_STACK_SIZE);
-    jv->alt_stack = map_anon(ALT_STACK_SIZE);
+    jv->alt_stack = map_anon(JIT_ALT_STACK);
     jv->nowhere = map_anon(2 * GPAGE_SIZE);
     jv->gen = calloc(1, sizeof(*jv->gen));
     if (jv->gen)

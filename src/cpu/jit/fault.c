@@ -16,8 +16,6 @@
  */
 static _Thread_local struct jit_vcpu *current;
 
-enum { SHADOW_SIZE = 256 << 10, ALT_SIZE = 64 << 10 };
-
 static struct sigaction old_segv, old_fpe, old_bus, old_ill;
 
 static void chain(int sig, siginfo_t *si, void *uc)
@@ -112,7 +110,7 @@ void jit_fault_init(void)
 
 void jit_fault_thread(struct jit_vcpu *jv)
 {
-    stack_t ss = {.ss_sp = jv->alt_stack, .ss_size = ALT_SIZE};
+    stack_t ss = {.ss_sp = jv->alt_stack, .ss_size = JIT_ALT_STACK};
 
     current = jv;
     (void)sigaltstack(&ss, NULL);

@@ -267,15 +267,13 @@ static void flow_jcc(struct gen *g)
 static void flow_loop(struct gen *g)
 {
     uint64_t target = branch_target(g);
-    uint8_t *taken, *over;
+    uint8_t *over;
 
     if (g->in->d.address_width == 32)
         e_u8(&g->e, 0x67);
     e_u8(&g->e, g->in->d.opcode);
     e_u8(&g->e, 5);
-    taken = g->e.p;
     over = e_jmp32(&g->e);
-    (void)taken;
     gen_jump(g, target);
     e_patch(over, g->e.p);
     gen_jump(g, gen_next_rip(g));

@@ -523,7 +523,6 @@ void gen_bt_mem(struct gen *g)
     const struct insn *in = g->in;
     unsigned bits = in->rm->size, log = bits == 64 ? 6 : bits == 32 ? 5 : 4;
     struct slot s = {0};
-    uint32_t live = in->flags_live;
     struct insn copy = *in;
 
     gen_address(g, in->rm);
@@ -550,7 +549,6 @@ void gen_bt_mem(struct gen *g)
     g->in = &copy;
     gen_check(g, gen_segment(g, in->rm), bits / 8, in->mem_write);
     g->in = in;
-    (void)live;
     /* r11 = index mod bits, flag-free */
     gen_load_reg(g, R_T1, s.guest);
     gen_save_flags(g);

@@ -328,16 +328,6 @@ int h_popf(struct jit_vcpu *jv, uint64_t arg)
     return done(jv, X86_OK, step);
 }
 
-int h_ac_changed(struct jit_vcpu *jv, uint64_t arg)
-{
-    bool step = stepping(jv);
-
-    (void)arg;
-    h_flags_out(jv);
-    h_mode_changed(jv);
-    return step ? h_step_done(jv, 0) : H_DISPATCH;
-}
-
 int h_wrbase(struct jit_vcpu *jv, uint64_t arg)
 {
     if (!h_canonical(jv, jv->tmp))

@@ -8,8 +8,8 @@
  * instructions is their length, and the operand width in bits above bit 8.
  */
 h_fn h_rdmsr, h_wrmsr, h_cpuid, h_syscall, h_sysret, h_iret, h_swapgs, h_hlt,
-    h_popf, h_rare, h_ac_changed, h_wrbase, h_string, h_step_done, h_segment,
-    h_break, h_stop, h_mov_seg, h_mov_cr, h_invlpg, h_xsave;
+    h_popf, h_rare, h_wrbase, h_string, h_step_done, h_segment, h_break, h_stop,
+    h_mov_seg, h_mov_cr, h_invlpg, h_xsave;
 
 /* h_string's argument */
 #define H_STRING_OP(op)    ((uint64_t)(op))     /* opcode bits 1..3 */

@@ -259,7 +259,7 @@ _Static_assert(sizeof(struct jit_tables) == JV_TLB_SET_SIZE, "layout.h");
 
 /* -- Blocks --------------------------------------------------------------- */
 
-enum { TB_MAX_INSNS = 64, TB_MAX_LINKS = 24 };
+enum { TB_MAX_INSNS = 64 };
 
 /* Which guest instruction a stretch of host code belongs to. */
 struct tb_map {
@@ -365,7 +365,6 @@ struct jit_engine {
     _Atomic unsigned nr_breakpoints;
     bool bmi2, fsgsbase;
     bool fast_pext; /* not a microcoded one */
-    uint64_t stat_translated;
 };
 
 /* -- Between the parts ---------------------------------------------------- */
@@ -494,6 +493,7 @@ MUST_CHECK int jit_cache_init(struct jit_engine *eng, struct err *err);
 void jit_cache_fini(struct jit_engine *eng);
 
 /* fault.c */
+enum { JIT_ALT_STACK = 64 << 10 }; /* bytes, for signal handlers */
 void jit_fault_init(void);
 void jit_fault_thread(struct jit_vcpu *jv);
 

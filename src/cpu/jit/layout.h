@@ -41,7 +41,6 @@
 #define JV_SLOT_MASK32 (JV_HOT + 152) /* u64: ~0xffc */
 #define JV_XCR0        (JV_HOT + 112) /* u64: what is saved of vector state */
 #define JV_HOST_SP     (JV_HOT + 120) /* jit_enter's frame */
-#define JV_EXIT        (JV_HOT + 128) /* u32: enum jit_exit */
 #define JV_LINK        (JV_HOT + 132) /* u32: link that missed, or 0 */
 #define JV_RET_GLUE    (JV_HOT + 136) /* glue_jmp_* of the current mode */
 #define JV_JC_MASK     (JV_HOT + 160) /* u64: pext mask of the jump cache */

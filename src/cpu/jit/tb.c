@@ -225,7 +225,6 @@ static void find_live(struct gen *g)
         live |= live_out(g, in, i + 1 == g->nr_insns);
         if (g->key & (KEY_STEP | KEY_BREAK))
             live = X86_FLAGS_ARITH;
-        in->flags_live_after = live;
         live = (live & ~in->flags_kill) | in->flags_read;
         in->flags_live = live;
     }
@@ -342,7 +341,6 @@ static void publish(struct gen *g, struct tb *tb, gpa_t gpa,
     eng->code_used = (uint32_t)(g->e.p - eng->code_rw);
     __atomic_store_n(&eng->nr_tbs, eng->nr_tbs + 1, __ATOMIC_RELEASE);
     __atomic_store_n(bucket, g->tb, __ATOMIC_RELEASE);
-    eng->stat_translated++;
 }
 
 static bool cache_full(const struct jit_engine *eng)

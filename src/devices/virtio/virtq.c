@@ -306,6 +306,17 @@ bool virtq_has_avail(const struct virtq *vq)
     return vq->st.enabled && !vq->broken && avail_idx(vq) != vq->st.next_avail;
 }
 
+/* The chain at head from its beginning. */
+static int collect(struct virtq *vq, uint16_t head, struct virtq_chain *chain)
+{
+    chain->head = head;
+    chain->nr_out = 0;
+    chain->nr_in = 0;
+    chain->out_bytes = 0;
+    chain->in_bytes = 0;
+    return walk(vq, head, chain);
+}
+
 int virtq_pop(struct virtq *vq, struct virtq_chain *chain)
 {
     uint16_t nr;
@@ -320,17 +331,24 @@ int virtq_pop(struct virtq *vq, struct virtq_chain *chain)
     if (nr > vq->st.size)
         return fail(vq, "more buffers than the queue has entries");
     slot = vq->st.next_avail & (vq->st.size - 1u);
-    chain->head = load16(vq->h_avail + RING_ENTRIES + AVAIL_ENTRY * slot,
-                         __ATOMIC_RELAXED);
-    chain->nr_out = 0;
-    chain->nr_in = 0;
-    chain->out_bytes = 0;
-    chain->in_bytes = 0;
-    rc = walk(vq, chain->head, chain);
+    rc = collect(vq,
+                 load16(vq->h_avail + RING_ENTRIES + AVAIL_ENTRY * slot,
+                        __ATOMIC_RELAXED),
+                 chain);
     if (rc < 0)
         return rc;
     vq->st.next_avail++;
     return 1;
+}
+
+int virtq_chain_at(struct virtq *vq, uint16_t head, struct virtq_chain *chain)
+{
+    int rc;
+
+    if (!vq->st.enabled || vq->broken)
+        return -EINVAL;
+    rc = collect(vq, head, chain);
+    return rc < 0 ? rc : 1;
 }
 
 void virtq_unpop(struct virtq *vq)
@@ -353,22 +371,29 @@ static void report_written(const struct virtq *vq,
     }
 }
 
-void virtq_push(struct virtq *vq, const struct virtq_chain *chain,
-                uint64_t written)
+void virtq_push_head(struct virtq *vq, uint16_t head, uint64_t written)
 {
-    struct virtq_used_elem elem = {chain->head, (uint32_t)written};
+    struct virtq_used_elem elem = {head, (uint32_t)written};
     size_t slot = vq->st.next_used & (vq->st.size - 1u);
     size_t off = RING_ENTRIES + USED_ENTRY * slot;
 
-    assert(written <= chain->in_bytes);
     if (!vq->st.enabled || vq->broken)
         return;
-    report_written(vq, chain, written);
     if (written > UINT32_MAX)
         elem.len = UINT32_MAX;
     memcpy(vq->h_used + off, &elem, sizeof(elem));
     gmem_written(vq->gm, vq->st.used + off, sizeof(elem));
     store16(vq, RING_IDX, ++vq->st.next_used);
+}
+
+void virtq_push(struct virtq *vq, const struct virtq_chain *chain,
+                uint64_t written)
+{
+    assert(written <= chain->in_bytes);
+    if (!vq->st.enabled || vq->broken)
+        return;
+    report_written(vq, chain, written);
+    virtq_push_head(vq, chain->head, written);
 }
 
 bool virtq_should_notify(struct virtq *vq)

@@ -97,11 +97,21 @@ MUST_CHECK int virtq_pop(struct virtq *vq, struct virtq_chain *chain);
  * (as the driver has it then). */
 void virtq_unpop(struct virtq *vq);
 /*
+ * The chain at head once more, which virtq_pop returned before and which was
+ * not pushed: what was under way when the state was saved. 1 or -EINVAL, as
+ * virtq_pop.
+ */
+MUST_CHECK int virtq_chain_at(struct virtq *vq, uint16_t head,
+                              struct virtq_chain *chain);
+/*
  * Hand a chain back as used, written bytes of its in segments filled, from
  * the first one on. Reports those and the ring to gmem_written.
  */
 void virtq_push(struct virtq *vq, const struct virtq_chain *chain,
                 uint64_t written);
+/* The same by one who kept only the chain's head, and has reported the bytes
+ * to gmem_written. */
+void virtq_push_head(struct virtq *vq, uint16_t head, uint64_t written);
 /* Whether the driver wants a notification for what was pushed since the last
  * call. */
 bool virtq_should_notify(struct virtq *vq);

@@ -50,6 +50,7 @@ static bool is_host_failure(int code)
 int cmd_run(int argc, char **argv)
 {
     struct vmconf conf;
+    const struct vmm_config cfg = {.conf = &conf};
     struct err err = {0};
     int status = VMM_EXIT_OK;
     int rc;
@@ -65,7 +66,7 @@ int cmd_run(int argc, char **argv)
         say_error(err.text);
         return VMM_EXIT_USAGE;
     }
-    rc = vmm_run(&conf, &status, &err);
+    rc = vmm_run(&cfg, &status, &err);
     if (rc == 0)
         return status;
     say_error(err.text);

@@ -22,7 +22,8 @@
 #include "vmm/tty.h"
 
 struct vmm {
-    const struct vmconf *conf;
+    const struct vmm_config *cfg;
+    const struct vmconf *conf; /* of cfg */
     struct loop *loop;
     struct pc *pc;
     struct console serial, hvc, debugcon;
@@ -321,9 +322,9 @@ drop_signals:
     return rc;
 }
 
-int vmm_run(const struct vmconf *conf, int *status, struct err *err)
+int vmm_run(const struct vmm_config *cfg, int *status, struct err *err)
 {
-    struct vmm vm = {.conf = conf, .err = err};
+    struct vmm vm = {.cfg = cfg, .conf = cfg->conf, .err = err};
     int rc = loop_new(&vm.loop, err);
 
     if (rc < 0)

@@ -3,6 +3,7 @@
 
 #include "base/compiler.h"
 #include "base/err.h"
+#include "block/blk.h"
 #include "config/vmconf.h"
 
 /* Exit statuses of a run, as --help and husk(1) list them. An end by signal N
@@ -14,12 +15,39 @@ enum vmm_exit {
     VMM_EXIT_TRIPLE = 3  /* triple fault with --no-reboot */
 };
 
+/* A disk that the caller has opened: stays his, until vmm_run has returned. */
+struct vmm_disk {
+    struct blk *blk;
+    const char *path;   /* for messages, and to notice that the file is replaced
+                           or shrinks; NULL = it has none */
+    const char *serial; /* the guest sees 20 bytes at most; NULL = none */
+};
+
+/* What shall run; all of it is borrowed. */
+struct vmm_config {
+    const struct vmconf *conf;
+    const struct vmm_disk *disks; /* come before those of conf */
+    unsigned nr_disks;
+    const char *control; /* path of the control socket, if conf names none;
+                            NULL = there is none */
+    /*
+     * Somebody asks at the control socket for a snapshot of the disks, name and
+     * text as they were given (NULL = not). Called on the loop's thread while
+     * nothing is under way on any disk and everything is flushed: the CPUs wait
+     * for it to return. 0, or -errno with err. NULL: there are no snapshots.
+     */
+    int (*snapshot)(void *opaque, const char *name, const char *text,
+                    struct err *err);
+    void *opaque;
+};
+
 /*
  * Run one machine in this process until it ends. Returns 0 with *status, or
  * -errno with err if it did not start or a reset failed; everything that was
  * opened or created is closed and removed again (but files with output).
  * Blocks signals and ignores SIGPIPE for the process.
  */
-MUST_CHECK int vmm_run(const struct vmconf *conf, int *status, struct err *err);
+MUST_CHECK int vmm_run(const struct vmm_config *cfg, int *status,
+                       struct err *err);
 
 #endif

@@ -300,8 +300,23 @@ int slots_read(int fd, const char *path, char **text, size_t *len,
     return 0;
 }
 
-int slots_write(int fd, const char *path, const char *text, size_t len,
-                uint64_t *generation, struct err *err)
+static int io_write(const struct slots_io *io, int fd, const void *buf,
+                    size_t len, uint64_t off)
+{
+    if (io)
+        return io->write(io->arg, buf, (uint32_t)len, off);
+    return fd_pwrite_full(fd, buf, len, off);
+}
+
+static int io_sync(const struct slots_io *io, int fd)
+{
+    if (io)
+        return io->sync(io->arg);
+    return fdatasync(fd) < 0 ? -errno : 0;
+}
+
+int slots_write(int fd, const char *path, const struct slots_io *io,
+                const char *text, size_t len, struct err *err)
 {
     struct slots s;
     uint8_t *both = NULL, *slot;
@@ -323,17 +338,15 @@ int slots_write(int fd, const char *path, const char *text, size_t len,
     slot_fill(slot, old + 1, text, len);
     /* The slot that counts may have been written by a process that was killed
      * before it could flush: first that one, then the only other. */
-    rc = fdatasync(fd) < 0 ? -errno
-                           : fd_pwrite_full(fd, slot, SLOT_HEAD + len,
-                                            s.offset + s.slot[!which]);
-    if (rc == 0 && fdatasync(fd) < 0)
-        rc = -errno;
+    rc = io_sync(io, fd);
+    if (rc == 0)
+        rc = io_write(io, fd, slot, SLOT_HEAD + len, s.offset + s.slot[!which]);
+    if (rc == 0)
+        rc = io_sync(io, fd);
     if (rc < 0) {
         errno = -rc;
         (void)err_sys(err, "write the settings of '%s'", path);
-        goto out;
     }
-    *generation = old + 1;
 
 out:
     free(both);

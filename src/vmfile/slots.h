@@ -75,9 +75,19 @@ MUST_CHECK int slots_find(int fd, const char *path, struct slots *s,
 MUST_CHECK int slots_read(int fd, const char *path, char **text, size_t *len,
                           uint64_t *generation, struct err *err);
 
+/*
+ * How slots_write reaches the file; offsets are within the file. NULL stands
+ * for the kernel, with arg ignored. Results are 0 or -errno.
+ */
+struct slots_io {
+    int (*write)(void *arg, const void *buf, uint32_t len, uint64_t off);
+    int (*sync)(void *arg);
+    void *arg;
+};
+
 /* Replace the text; it is on stable storage when this returns. On an error the
- * old one still counts. *generation is that of the new one. */
-MUST_CHECK int slots_write(int fd, const char *path, const char *text,
-                           size_t len, uint64_t *generation, struct err *err);
+ * old one still counts, or, when the host failed to flush, perhaps the new. */
+MUST_CHECK int slots_write(int fd, const char *path, const struct slots_io *io,
+                           const char *text, size_t len, struct err *err);
 
 #endif

@@ -14,6 +14,7 @@
  * descriptor of it, or the process's end, releases them.
  *
  *   2^62 - 1      write-locked by the one husk that runs or changes the VM
+ *   2^62 - 2      write-locked while the settings are changed, by whoever
  *   100 101 103   read-locked by it, too: QEMU's "I read, write, resize"
  *   201 203       and QEMU's "nobody else may write, resize"
  *   2^62 + ID     a snapshot: read-locked by each process that has mapped it,
@@ -50,6 +51,11 @@ void vmlock_drop(int fd);
  * do): 1 with *owner, or 0. -errno if it cannot be told.
  */
 int vmlock_owner(int fd, struct vmlock_owner *owner);
+
+/* Keep others from changing the settings, until fd is closed or dropped. Waits
+ * for 5 seconds at most. -EBUSY with err. */
+MUST_CHECK int vmlock_settings_take(int fd, const char *path, struct err *err);
+void vmlock_settings_drop(int fd);
 
 /* --- Snapshots ------------------------------------------------------------ */
 

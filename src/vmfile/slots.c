@@ -100,11 +100,11 @@ int slots_format(uint8_t ext[SLOTS_LENGTH], const char *text, size_t len,
 
 static int damaged(const char *path, const char *what, struct err *err)
 {
-    return err_set(err, -EINVAL, "read the settings of '%s': %s is damaged",
+    return err_set(err, -EUCLEAN, "read the settings of '%s': %s is damaged",
                    path, what);
 }
 
-/* All len bytes at off, or an error: -EINVAL if the file ends before. */
+/* All len bytes at off, or an error: -EUCLEAN if the file ends before. */
 static int read_at(int fd, const char *path, void *buf, size_t len,
                    uint64_t off, struct err *err)
 {
@@ -115,7 +115,7 @@ static int read_at(int fd, const char *path, void *buf, size_t len,
         return err_sys(err, "read '%s'", path);
     }
     if ((size_t)n < len)
-        return err_set(err, -EINVAL, "read '%s': the file is truncated", path);
+        return err_set(err, -EUCLEAN, "read '%s': the file is truncated", path);
     return 0;
 }
 

@@ -61,7 +61,7 @@ MUST_CHECK int slots_format(uint8_t ext[SLOTS_LENGTH], const char *text,
 
 /*
  * Find the extension in the qcow2 file at fd. -ENOENT: a qcow2 file without
- * one; -EMEDIUMTYPE: no qcow2 file; -EINVAL: a damaged one. With err, where
+ * one; -EMEDIUMTYPE: no qcow2 file; -EUCLEAN: a damaged one. With err, where
  * path is the file's name for a person.
  */
 MUST_CHECK int slots_find(int fd, const char *path, struct slots *s,
@@ -70,7 +70,7 @@ MUST_CHECK int slots_find(int fd, const char *path, struct slots *s,
 /*
  * Read the text that counts; the caller frees *text, which ends in a zero
  * byte. A slot that is being written by another process does not matter.
- * -EINVAL with err if no slot is valid.
+ * -EUCLEAN with err if no slot is valid.
  */
 MUST_CHECK int slots_read(int fd, const char *path, char **text, size_t *len,
                           uint64_t *generation, struct err *err);

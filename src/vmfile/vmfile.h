@@ -66,6 +66,20 @@ int vmfile_fd(const struct vmfile *vf);
 struct qcow2 *vmfile_qcow2(const struct vmfile *vf);
 bool vmfile_has_settings(const struct vmfile *vf);
 
+/* The VM's other disks, which its snapshots span: q stays the caller's and must
+ * live as long as vf. At most VMFILE_MAX_DISKS - 1. A disk that cannot be
+ * snapshotted (q is NULL) makes snapshots fail with a sentence that names it.
+ * Snapshots of q that vf does not know, for a crash came between, are deleted
+ * if husk made them. */
+enum { VMFILE_MAX_DISKS = 16 };
+MUST_CHECK int vmfile_span(struct vmfile *vf, const char *path, struct qcow2 *q,
+                           struct err *err);
+
+/* After vmfile_open with VMFILE_WRITE and vmfile_span, before anything else is
+ * done to the disks: finish a restore that was cut short, delete the doomed
+ * snapshots that nobody has mapped any more. */
+MUST_CHECK int vmfile_recover(struct vmfile *vf, struct err *err);
+
 /* --- Settings ------------------------------------------------------------- */
 
 /* The text as it is in the file now; caller frees. */
@@ -120,7 +134,7 @@ MUST_CHECK int vmsnap_create(struct vmfile *vf, const struct vmsnap_new *s,
  * guest must not run. */
 MUST_CHECK int vmsnap_restore(struct vmfile *vf, const char *name,
                               bool keep_settings, struct err *err);
-/* At once, or when the last process that has it mapped ends. */
+/* At once, or (returns 1) when the last process that has it mapped ends. */
 MUST_CHECK int vmsnap_delete(struct vmfile *vf, const char *name,
                              struct err *err);
 

@@ -110,6 +110,28 @@ static int set_gdb(struct vmconf *conf, const char *value, struct err *err)
     return 0;
 }
 
+static int add_disk(struct vmconf *conf, const char *value, struct err *err)
+{
+    struct vmconf_disk disk;
+    int rc = vmconf_parse_disk(value, &disk, err);
+
+    if (rc < 0)
+        return rc;
+    if (conf->nr_disks == VMCONF_MAX_DISKS)
+        return err_set(err, -EINVAL, "--disk: a machine has %d disks at most",
+                       VMCONF_MAX_DISKS);
+    conf->disk[conf->nr_disks++] = value;
+    return 0;
+}
+
+static int set_control(struct vmconf *conf, const char *value, struct err *err)
+{
+    if (strncmp(value, "unix:", 5) != 0 || !value[5])
+        return err_set(err, -EINVAL, "--control: '%s' is not unix:PATH", value);
+    conf->control = value + 5;
+    return 0;
+}
+
 int vmconf_set(struct vmconf *conf, enum vmconf_option opt, const char *value,
                struct err *err)
 {
@@ -124,6 +146,8 @@ int vmconf_set(struct vmconf *conf, enum vmconf_option opt, const char *value,
     case VMCONF_SERIAL: return set_place(&conf->serial, opt, value, err);
     case VMCONF_CONSOLE: return set_place(&conf->console, opt, value, err);
     case VMCONF_DEBUGCON: return set_place(&conf->debugcon, opt, value, err);
+    case VMCONF_DISK: return add_disk(conf, value, err);
+    case VMCONF_CONTROL: return set_control(conf, value, err);
     case VMCONF_GDB: return set_gdb(conf, value, err);
     case VMCONF_NO_REBOOT: conf->reboot = false; return 0;
     case VMCONF_DEBUG_EXIT: conf->debug_exit = true; return 0;

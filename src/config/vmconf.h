@@ -28,6 +28,23 @@ struct vmconf_info {
 
 extern const struct vmconf_info vmconf_info[VMCONF_NR_OPTIONS];
 
+enum {
+    VMCONF_MAX_CPUS = 255,
+    VMCONF_MAX_DISKS = 16,
+    VMCONF_DISK_SERIAL = 20,
+    VMCONF_DISK_FILE = 4096
+};
+
+/* What --disk says. */
+struct vmconf_disk {
+    char file[VMCONF_DISK_FILE]; /* "" = a throw-away disk */
+    uint64_t size;               /* of that, in bytes */
+    bool qcow2, raw;             /* the format; neither: as the name says */
+    bool readonly;
+    bool direct; /* cache=none: past the host's page cache */
+    char serial[VMCONF_DISK_SERIAL + 1];
+};
+
 /* Strings are borrowed. */
 struct vmconf {
     const char *kernel, *initrd, *append;
@@ -36,10 +53,11 @@ struct vmconf {
     const char *engine, *cpu;
     const char *serial, *console, *debugcon; /* NULL = none */
     const char *gdb;                         /* NULL = no */
+    const char *disk[VMCONF_MAX_DISKS];      /* for vmconf_parse_disk */
+    unsigned nr_disks;
+    const char *control; /* path of a socket, NULL = none */
     bool reboot, debug_exit;
 };
-
-enum { VMCONF_MAX_CPUS = 255 };
 
 /* All defaults; there is no kernel. */
 void vmconf_init(struct vmconf *conf);
@@ -54,5 +72,13 @@ MUST_CHECK int vmconf_check(const struct vmconf *conf, struct err *err);
 /* "512", "2G", "1048576K" in bytes; MiB without a letter. Refuses everything
  * else, and what does not fit into 64 bits: -EINVAL. */
 MUST_CHECK int vmconf_parse_size(const char *text, uint64_t *bytes);
+
+/*
+ * "FILE" or a size ("10G", as vmconf_parse_size: a throw-away disk), then
+ * options behind commas: format=raw|qcow2, ro, cache=writeback|none,
+ * serial=TEXT. A comma in a file's name is written twice. -EINVAL with err.
+ */
+MUST_CHECK int vmconf_parse_disk(const char *text, struct vmconf_disk *disk,
+                                 struct err *err);
 
 #endif

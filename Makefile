@@ -232,8 +232,9 @@ help:
 	@echo 'make clean           remove build/'
 	@echo 'VARIANT=release|debug|asan|ubsan|tsan|fuzz|cov, CC=gcc|clang, WERROR=1'
 
-# Instruction tests and bare guests bring their own rules.
+# Some tests bring their own rules.
 -include tests/diff/Makefile.inc tests/guest/Makefile.inc
+-include tests/powercut/Makefile.inc
 
 -include $(OBJS:.o=.d) $(FAKE_OBJS:.o=.d)
 -include $(UNIT_SRCS:%.c=$(OUT)/obj/%.d) $(FUZZ_SRCS:%.c=$(OUT)/obj/%.d)

@@ -1,0 +1,73 @@
+#ifndef HUSK_TESTS_POWERCUT_MARKS_H
+#define HUSK_TESTS_POWERCUT_MARKS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <string.h>
+
+/*
+ * What the workload tells the replayer: each change of the disk before it is
+ * asked for and after it has returned.
+ */
+enum mark_op {
+    MARK_READY = 1, /* from here on the file must be an image */
+    MARK_WRITE,     /* sectors now hold version seq */
+    MARK_ZERO,
+    MARK_DISCARD, /* they are as before, or zeroes */
+    MARK_FLUSH,
+    MARK_RESIZE,   /* to seq sectors */
+    MARK_SNAPSHOT, /* id */
+    MARK_APPLY,
+    MARK_DELETE,
+    MARK_SETTINGS, /* generation seq, a text that names it */
+    MARK_BARRIER,  /* the store is about to sync, for the reason in name */
+    MARK_CLOSED    /* properly: nothing may leak */
+};
+
+enum mark_phase { MARK_BEGIN, MARK_END, MARK_FAILED };
+
+struct mark {
+    uint8_t op, phase, fua, unused;
+    uint32_t id;
+    uint64_t sector, count, seq;
+    char name[32];
+};
+
+_Static_assert(sizeof(struct mark) == 64, "marks are records of a file");
+
+enum { SECTOR_WORDS = 64 };
+
+/*
+ * The contents of a sector tell which sector it is, and which write wrote it;
+ * version 0 is zeroes. Whatever else is found in its place shows.
+ */
+static inline void sector_fill(uint64_t *w, uint64_t sector, uint64_t seq)
+{
+    uint64_t x = (sector + 1) * 0x9e3779b97f4a7c15ULL ^
+                 (seq + 1) * 0xd6e8feb86659fd93ULL;
+    unsigned i;
+
+    if (!seq) {
+        memset(w, 0, SECTOR_WORDS * sizeof(*w));
+        return;
+    }
+    w[0] = 0x5455432d52574f50ULL; /* "POWR-CUT" */
+    w[1] = sector;
+    w[2] = seq;
+    for (i = 3; i < SECTOR_WORDS; i++)
+        w[i] = (x + i) * 0xff51afd7ed558ccdULL;
+}
+
+/* The version that buf holds of the sector; -1 if it holds none. */
+static inline int64_t sector_version(const void *buf, uint64_t sector)
+{
+    uint64_t w[SECTOR_WORDS], want[SECTOR_WORDS];
+
+    memcpy(w, buf, sizeof(w));
+    if (w[0] && (w[1] != sector || !w[2]))
+        return -1;
+    sector_fill(want, sector, w[0] ? w[2] : 0);
+    return memcmp(w, want, sizeof(w)) ? -1 : (int64_t)(w[0] ? w[2] : 0);
+}
+
+#endif

@@ -1,0 +1,251 @@
+#include "model.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* -- Views ------------------------------------------------------------------
+ */
+
+static bool view_room(struct model_view *v, uint64_t nr)
+{
+    struct model_sector *more;
+
+    if (nr <= v->room)
+        return true;
+    more = realloc(v->sectors, nr * sizeof(*more));
+    if (!more)
+        return false;
+    v->sectors = more;
+    v->room = nr;
+    return true;
+}
+
+static const struct model_sector zeroes = {.count = 1};
+
+static bool view_resize(struct model_view *v, uint64_t nr)
+{
+    uint64_t i;
+
+    if (!view_room(v, nr))
+        return false;
+    for (i = v->nr; i < nr; i++)
+        v->sectors[i] = zeroes;
+    v->nr = nr;
+    return true;
+}
+
+static bool view_copy(struct model_view *to, const struct model_view *from)
+{
+    if (!view_room(to, from->nr))
+        return false;
+    memcpy(to->sectors, from->sectors, from->nr * sizeof(*to->sectors));
+    to->nr = from->nr;
+    return true;
+}
+
+/* All that was written until now is durable. */
+static void view_flush(struct model_view *v)
+{
+    uint64_t i;
+
+    for (i = 0; i < v->nr; i++) {
+        struct model_sector *s = &v->sectors[i];
+
+        if (!s->certain)
+            continue;
+        s->count = (uint8_t)(s->count - s->certain);
+        memmove(s->version, s->version + s->certain,
+                s->count * sizeof(s->version[0]));
+        s->certain = 0;
+    }
+}
+
+static void view_free(struct model_view *v)
+{
+    free(v->sectors);
+    memset(v, 0, sizeof(*v));
+}
+
+bool model_allows(const struct model_sector *s, uint64_t version)
+{
+    unsigned i;
+
+    for (i = s->count; i-- > 0;)
+        if (s->version[i] == version)
+            return true;
+    return false;
+}
+
+/* -- Marks ------------------------------------------------------------------
+ */
+
+bool model_init(struct model *m)
+{
+    memset(m, 0, sizeof(*m));
+    return true;
+}
+
+void model_fini(struct model *m)
+{
+    unsigned i;
+
+    view_free(&m->disk);
+    view_free(&m->next);
+    for (i = 0; i < MODEL_SNAPSHOTS; i++)
+        view_free(&m->snapshots[i].view);
+}
+
+struct model_snapshot *model_snapshot(struct model *m, uint32_t id)
+{
+    unsigned i;
+
+    for (i = 0; i < MODEL_SNAPSHOTS; i++)
+        if (m->snapshots[i].used && m->snapshots[i].id == id)
+            return &m->snapshots[i];
+    return NULL;
+}
+
+/* A version that may show from now on. */
+static void add_version(struct model *m, struct model_sector *s, uint64_t seq,
+                        bool maybe)
+{
+    if (maybe && model_allows(s, seq) && s->version[s->count - 1] == seq)
+        return;
+    if (s->count == MODEL_VERSIONS) {
+        m->confused = "too many writes to a sector between flushes";
+        return;
+    }
+    s->version[s->count++] = (uint32_t)seq;
+    if (!maybe)
+        s->certain = (uint8_t)(s->count - 1);
+}
+
+static void data_mark(struct model *m, const struct mark *k)
+{
+    uint64_t seq = k->op == MARK_WRITE ? k->seq : 0, i;
+    struct model_sector *s;
+
+    if (k->sector + k->count > m->disk.nr) {
+        m->confused = "a write outside of the disk";
+        return;
+    }
+    s = m->disk.sectors + k->sector;
+    for (i = 0; i < k->count; i++, s++) {
+        if (k->phase == MARK_BEGIN)
+            add_version(m, s, seq, k->op == MARK_DISCARD);
+        else if (k->fua && k->phase == MARK_END && s->certain) {
+            s->count = (uint8_t)(s->count - s->certain);
+            memmove(s->version, s->version + s->certain,
+                    s->count * sizeof(s->version[0]));
+            s->certain = 0;
+        }
+    }
+}
+
+/* Nothing else is written while a flush is under way: one driver thread. */
+static void flush_mark(struct model *m, const struct mark *k)
+{
+    if (k->phase == MARK_END)
+        view_flush(&m->disk);
+}
+
+static bool begin_change(struct model *m, const struct mark *k)
+{
+    struct model_snapshot *s;
+
+    if (k->op == MARK_APPLY) {
+        s = model_snapshot(m, k->id);
+        return s && view_copy(&m->next, &s->view);
+    }
+    return view_copy(&m->next, &m->disk) && view_resize(&m->next, k->seq);
+}
+
+static void change_mark(struct model *m, const struct mark *k)
+{
+    struct model_view old = m->disk;
+
+    m->changing = false;
+    if (k->phase == MARK_BEGIN) {
+        if (!begin_change(m, k))
+            m->confused = "a change to what is not there";
+        m->changing = true;
+    } else if (k->phase == MARK_END) {
+        m->disk = m->next;
+        m->next = old;
+    }
+}
+
+static void snapshot_mark(struct model *m, const struct mark *k)
+{
+    struct model_snapshot *s = model_snapshot(m, k->id);
+    unsigned i;
+
+    if (k->phase == MARK_BEGIN) {
+        for (i = 0; !s && i < MODEL_SNAPSHOTS; i++)
+            if (!m->snapshots[i].used)
+                s = &m->snapshots[i];
+        if (!s || !view_copy(&s->view, &m->disk)) {
+            m->confused = "too many snapshots";
+            return;
+        }
+        s->id = k->id;
+        s->must = false;
+        s->used = true;
+        view_flush(&s->view);
+    } else if (s && k->phase == MARK_END) {
+        /* It includes a flush. */
+        s->must = true;
+        view_flush(&m->disk);
+    } else if (s) {
+        s->used = false;
+    }
+}
+
+static void delete_mark(struct model *m, const struct mark *k)
+{
+    struct model_snapshot *s = model_snapshot(m, k->id);
+
+    if (!s) {
+        m->confused = "a deletion of what is not there";
+        return;
+    }
+    s->must = k->phase == MARK_FAILED;
+    s->used = k->phase != MARK_END;
+}
+
+static void settings_mark(struct model *m, const struct mark *k)
+{
+    if (k->phase == MARK_BEGIN)
+        m->settings[1] = k->seq;
+    else if (k->phase == MARK_END)
+        m->settings[0] = k->seq;
+    else
+        m->settings[1] = m->settings[0];
+}
+
+void model_mark(struct model *m, const struct mark *k)
+{
+    m->closed = false;
+    switch (k->op) {
+    case MARK_READY:
+        m->ready = true;
+        if (!view_resize(&m->disk, k->seq))
+            m->confused = "no memory";
+        break;
+    case MARK_WRITE:
+    case MARK_ZERO:
+    case MARK_DISCARD: data_mark(m, k); break;
+    case MARK_FLUSH: flush_mark(m, k); break;
+    case MARK_RESIZE:
+    case MARK_APPLY: change_mark(m, k); break;
+    case MARK_SNAPSHOT: snapshot_mark(m, k); break;
+    case MARK_DELETE: delete_mark(m, k); break;
+    case MARK_SETTINGS: settings_mark(m, k); break;
+    case MARK_CLOSED:
+        view_flush(&m->disk);
+        m->closed = true;
+        break;
+    case MARK_BARRIER: break;
+    default: m->confused = "an unknown mark"; break;
+    }
+}

@@ -1,0 +1,56 @@
+#ifndef HUSK_TESTS_POWERCUT_MODEL_H
+#define HUSK_TESTS_POWERCUT_MODEL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "marks.h"
+
+/*
+ * What a disk may hold after a cut, from the marks before it: each sector one
+ * of the versions since the last flush that had returned, each snapshot all or
+ * nothing, the size and the settings the old ones or the new.
+ */
+enum {
+    MODEL_VERSIONS = 24, /* of a sector between two flushes */
+    MODEL_SNAPSHOTS = 64
+};
+
+struct model_sector {
+    /* The oldest is durable; a discard leaves what was before, too. */
+    uint32_t version[MODEL_VERSIONS];
+    uint8_t count;
+    uint8_t certain; /* index of the last that is no discard */
+};
+
+struct model_view {
+    struct model_sector *sectors;
+    uint64_t nr, room;
+};
+
+struct model_snapshot {
+    uint32_t id;
+    bool must, used; /* !must: it is being made or deleted */
+    struct model_view view;
+};
+
+struct model {
+    bool ready;
+    struct model_view disk;
+    /* While the whole disk changes (apply, resize): what it becomes. */
+    bool changing;
+    struct model_view next;
+    struct model_snapshot snapshots[MODEL_SNAPSHOTS];
+    uint64_t settings[2]; /* generations; 0: none */
+    bool closed, flushing;
+    const char *confused; /* the marks make no sense */
+};
+
+bool model_init(struct model *m);
+void model_fini(struct model *m);
+void model_mark(struct model *m, const struct mark *k);
+bool model_allows(const struct model_sector *s, uint64_t version);
+struct model_snapshot *model_snapshot(struct model *m, uint32_t id);
+
+#endif

@@ -6,7 +6,7 @@
 
 enum { PING = 0x71, PONG = 0x72, ROUNDS = 2000 };
 
-static volatile uint64_t pings, pongs, stop, nmis;
+static volatile uint64_t pings, pongs, stop, nmis, ready;
 
 static void on_ping(struct frame *f)
 {
@@ -33,6 +33,7 @@ static void worker(unsigned id)
 {
     (void)id;
     apic_write(APIC_SVR, 0x1ff);
+    ready = 1; /* before, its APIC takes no interrupt */
     while (!stop) {
         if (pings % 3) { /* now halted, now running */
             sti();
@@ -69,6 +70,8 @@ int main(void)
     set_handler(PONG, on_pong);
     set_handler(2, on_nmi);
     CHECK(smp_start(1, worker));
+    while (!ready)
+        pause();
     ping_pong();
     CHECK_EQ(pongs, ROUNDS);
     CHECK_EQ(pings, ROUNDS);

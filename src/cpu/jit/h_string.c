@@ -13,6 +13,8 @@ struct string {
     bool rep, repne, down;
     uint64_t addr_mask;
     enum jit_mode mode;
+    bool on_code; /* what is written lies on a page with code: */
+    gpa_t page;
 };
 
 static void decode(struct string *s, struct jit_vcpu *jv, uint64_t arg)
@@ -30,6 +32,7 @@ static void decode(struct string *s, struct jit_vcpu *jv, uint64_t arg)
                    : width == 2 ? UINT32_MAX
                                 : UINT16_MAX;
     s->down = jv->flag_df;
+    s->on_code = false;
     s->mode = (enum jit_mode)key_mode(jv->key);
 }
 
@@ -151,11 +154,15 @@ static void *host(struct string *s, gva_t gva, bool write)
         h_tlb_insert(jv, gva, s->mode, false, w.global, hva);
         return hva;
     }
-    n = (uint64_t)(hva - jv->eng->gmem->base) >> GPAGE_SHIFT;
-    if (gmem_bank(jv->eng->gmem, w.gpa, 1)->readonly ||
-        atomic_load(&jv->eng->pages[n].code))
+    if (gmem_bank(jv->eng->gmem, w.gpa, 1)->readonly)
         return NULL;
-    h_tlb_insert(jv, gva, s->mode, true, w.global, hva);
+    n = (uint64_t)(hva - jv->eng->gmem->base) >> GPAGE_SHIFT;
+    s->on_code = atomic_load(&jv->eng->pages[n].code);
+    s->page = w.gpa & ~GPAGE_MASK;
+    if (!s->on_code) {
+        h_tlb_insert(jv, gva, s->mode, true, w.global, hva);
+        s->on_code = atomic_load(&jv->eng->pages[n].code);
+    }
     return hva;
 }
 
@@ -360,6 +367,16 @@ static void many(struct string *s, void *src, void *dst, uint64_t *n)
     }
 }
 
+/* n elements at gva were written to a page with code. */
+static void written(struct string *s, gva_t gva, uint64_t n)
+{
+    uint64_t off = gva & GPAGE_MASK, len = n << s->shift;
+
+    if (s->down)
+        off -= len - s->size;
+    (void)h_invalidate(s->jv->eng, s->jv, s->page + off, len);
+}
+
 /* How many of n elements lie on one page of each operand. */
 static uint64_t fit(const struct string *s, uint64_t n)
 {
@@ -409,6 +426,7 @@ static uint64_t chunk(struct string *s, uint64_t max)
     void *src = NULL, *dst = NULL;
     uint64_t n;
 
+    s->on_code = false;
     if (first && !begin(s, X86_RDI, false, &max, &dst))
         return 0;
     if (reads_src(s) && !begin(s, X86_RSI, false, &max, &src))
@@ -422,6 +440,8 @@ static uint64_t chunk(struct string *s, uint64_t max)
             return 0;
     } else {
         many(s, src, dst, &n);
+        if (s->on_code)
+            written(s, addr(s, X86_RDI), n);
     }
     if (reads_src(s))
         advance(s, X86_RSI, n);

@@ -6,6 +6,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "cpu/jit/form.h"
+
 /*
  * The code cache: one memfd mapped twice, writable here and executable there,
  * so that no address is ever both. Its bookkeeping tables are reserved at
@@ -15,7 +17,8 @@ enum {
     CODE_SIZE = 128 << 20,
     MAX_TBS = 1 << 20,
     MAX_LINKS = 3 << 20,
-    MAX_MAPS = 8 << 20
+    MAX_MAPS = 8 << 20,
+    INDEX_SIZE = (CODE_SIZE >> JIT_INDEX_SHIFT) * sizeof(uint32_t)
 };
 
 static void *reserve(size_t size)
@@ -61,6 +64,7 @@ int jit_cache_init(struct jit_engine *eng, struct err *err)
     eng->max_links = MAX_LINKS;
     eng->max_maps = MAX_MAPS;
     eng->tbs = reserve(MAX_TBS * sizeof(*eng->tbs));
+    eng->tb_index = reserve(INDEX_SIZE);
     eng->links = reserve(MAX_LINKS * sizeof(*eng->links));
     eng->maps = reserve(MAX_MAPS * sizeof(*eng->maps));
     eng->hash = reserve(JIT_HASH_SIZE * sizeof(*eng->hash));
@@ -69,9 +73,10 @@ int jit_cache_init(struct jit_engine *eng, struct err *err)
     eng->write_hints = reserve(eng->gmem->nr_pages * sizeof(uint64_t));
     eng->slots = reserve(SLOT_MAX * sizeof(*eng->slots));
     eng->slot_hash = reserve(SLOT_MAX * sizeof(*eng->slot_hash));
-    if (!eng->slots || !eng->slot_hash || !eng->tbs || !eng->links ||
-        !eng->maps || !eng->hash || !eng->kpages || !eng->pages ||
-        !eng->write_hints)
+    eng->forms = form_cache_new();
+    if (!eng->forms || !eng->tb_index || !eng->slots || !eng->slot_hash ||
+        !eng->tbs || !eng->links || !eng->maps || !eng->hash || !eng->kpages ||
+        !eng->pages || !eng->write_hints)
         return err_set(err, -ENOMEM,
                        "reserve the translator's tables: out of memory");
     eng->nr_tbs = eng->nr_links = eng->nr_slots = 1;
@@ -86,11 +91,13 @@ static void release(void *p, size_t size)
 
 void jit_cache_fini(struct jit_engine *eng)
 {
+    form_cache_free(eng->forms);
     release(eng->code_rw, CODE_SIZE);
     release(eng->code_rx, CODE_SIZE);
     release(eng->slots, SLOT_MAX * sizeof(*eng->slots));
     release(eng->slot_hash, SLOT_MAX * sizeof(*eng->slot_hash));
     release(eng->tbs, MAX_TBS * sizeof(*eng->tbs));
+    release(eng->tb_index, INDEX_SIZE);
     release(eng->links, MAX_LINKS * sizeof(*eng->links));
     release(eng->maps, MAX_MAPS * sizeof(*eng->maps));
     release(eng->hash, JIT_HASH_SIZE * sizeof(*eng->hash));
@@ -108,6 +115,7 @@ void jit_flush_code(struct jit_engine *eng)
     eng->has_cross = false;
     eng->nr_tbs = eng->nr_links = eng->nr_slots = 1;
     eng->nr_maps = 0;
+    eng->nr_indexed = 0;
     (void)madvise(eng->slot_hash, SLOT_MAX * sizeof(*eng->slot_hash),
                   MADV_DONTNEED);
     (void)madvise(eng->hash, JIT_HASH_SIZE * sizeof(*eng->hash), MADV_DONTNEED);

@@ -6,10 +6,12 @@
 #include <stdint.h>
 
 #include "x86/cpuid.h"
+#include "x86/regs.h"
 
 /*
- * Guest instructions as the translator needs them: Zydis' decoding, the class
- * that says which rule translates it, and which arithmetic flags matter.
+ * Guest instructions, decoded: what Zydis says, the class that says which rule
+ * translates it, and which arithmetic flags matter. What the rules work with
+ * is made from this (form.h).
  */
 enum insn_class {
     IC_UD,    /* not on the list: #UD */
@@ -53,7 +55,6 @@ struct insn {
     enum insn_class class;
     uint32_t flags_read; /* of X86_FLAGS_ARITH */
     uint32_t flags_kill; /* certainly overwritten */
-    uint32_t flags_live; /* before it, by somebody later or itself */
     /* Operands by their place in the encoding; NULL = absent. */
     const ZydisDecodedOperand *reg, *rm, *vvvv;
     bool mem; /* rm is a memory operand that is accessed */
@@ -68,8 +69,19 @@ struct insn {
 int insn_decode(struct insn *in, const uint8_t *bytes, size_t len, uint32_t key,
                 const struct cpuid_model *model, uint64_t rip);
 
+/* whitelist.c: the class of a decoded instruction; in->class is scratch. */
+enum insn_class whitelist_class(struct insn *in, uint32_t key,
+                                const struct cpuid_model *model);
+/* Is it one of the x87's, whatever extension brought it? */
+bool insn_is_x87(const struct insn *in);
+
 /* Hardware number of a general register operand; *high is set for AH..BH. */
 unsigned insn_gpr(ZydisRegister r, bool *high);
+
+/* X86_ES to X86_GS, or -1 for any other register. */
+int insn_sreg(ZydisRegister r);
+/* The segment that a memory operand is in. */
+enum x86_sreg insn_segment(const ZydisDecodedOperand *op);
 
 /* Does it end a block? */
 bool insn_ends_block(const struct insn *in);
@@ -77,7 +89,14 @@ bool insn_ends_block(const struct insn *in);
 /* Does it write through CS, in protected mode? */
 bool insn_writes_code_segment(const struct insn *in, uint32_t key);
 
-/* Which arithmetic flags may be read after execution arrives at bytes. */
-uint32_t insn_peek_live(const uint8_t *bytes, size_t len, uint32_t key);
+/* Of a shift by an immediate: which bits of it are the count; else 0. */
+uint8_t insn_count_mask(const ZydisDecodedInstruction *d);
+
+/*
+ * Flags that the instruction overwrites for certain; counted: it is a shift by
+ * an immediate that is not 0. What the SDM calls undefined counts as
+ * overwritten: no program can rely on it.
+ */
+uint32_t insn_flags_kill(const ZydisDecodedInstruction *d, bool counted);
 
 #endif

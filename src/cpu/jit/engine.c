@@ -185,8 +185,6 @@ static void free_parts(struct jit_vcpu *jv)
     unmap(jv->c_map, C_STACK_SIZE);
     unmap(jv->alt_stack, JIT_ALT_STACK);
     unmap(jv->nowhere, 2 * GPAGE_SIZE);
-    if (jv->gen)
-        free(jv->gen->insns);
     free(jv->gen);
     for (unsigned i = JIT_NR_SETS; i-- > 0;) {
         unmap(sets[i].filled, SLOT_MAX * sizeof(uint16_t));
@@ -236,10 +234,8 @@ static int vcpu_create(void *engine, struct vcpu *v, struct err *err)
     jv->alt_stack = map_anon(JIT_ALT_STACK);
     jv->nowhere = map_anon(2 * GPAGE_SIZE);
     jv->gen = calloc(1, sizeof(*jv->gen));
-    if (jv->gen)
-        jv->gen->insns = calloc(TB_MAX_INSNS, sizeof(*jv->gen->insns));
     if (!jv->shadow_map || !jv->c_map || !jv->alt_stack || !jv->nowhere ||
-        !jv->gen || !jv->gen->insns) {
+        !jv->gen) {
         free_parts(jv);
         return err_set(err, -ENOMEM, "create vCPU %u: out of memory", v->index);
     }

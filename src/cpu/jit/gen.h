@@ -1,8 +1,8 @@
 #ifndef HUSK_CPU_JIT_GEN_H
 #define HUSK_CPU_JIT_GEN_H
 
-#include "cpu/jit/decode.h"
 #include "cpu/jit/emit.h"
+#include "cpu/jit/form.h"
 #include "cpu/jit/jit.h"
 
 /*
@@ -59,8 +59,8 @@ struct gen {
     uint64_t rip, cs_base; /* of the block */
     uint32_t cs_limit;
     unsigned code_size; /* 2, 4 or 8: default address width of the mode */
-    const struct insn *in;
-    struct insn *insns;
+    const struct ginsn *in;
+    struct ginsn insns[TB_MAX_INSNS];
     unsigned nr_insns;
     const uint8_t *page; /* host address of the block's guest page */
     struct cold cold[GEN_MAX_COLD];
@@ -90,7 +90,7 @@ struct gen {
 /* gen_mem.c */
 
 /* r10 = linear address of in's memory operand op. */
-void gen_address(struct gen *g, const ZydisDecodedOperand *op);
+void gen_address(struct gen *g, const struct form_op *op);
 /*
  * r10 holds an offset in segment seg (X86_*, or -1 if it is linear): turn it
  * into the host address of size bytes, or leave for the slow path. Saves flags
@@ -101,7 +101,7 @@ void gen_check(struct gen *g, int seg, unsigned size, bool write);
 void gen_store_done(struct gen *g);
 /* The operand op of the current instruction, ready for emit at [r10 + m_idx +
  * m_disp]: address and check, or by the shared check. */
-void gen_operand(struct gen *g, const ZydisDecodedOperand *op, unsigned size,
+void gen_operand(struct gen *g, const struct form_op *op, unsigned size,
                  bool write);
 /* The same for size bytes at guest RSP + disp. */
 void gen_stack_check(struct gen *g, int32_t disp, unsigned size, bool write);
@@ -113,8 +113,6 @@ void gen_tlb_index(struct gen *g);
 void gen_stack_adjust(struct gen *g, int32_t delta);
 void gen_save_flags(struct gen *g);
 void gen_restore_flags(struct gen *g);
-/* The segment that a memory operand names, X86_*. */
-int gen_segment(const struct gen *g, const ZydisDecodedOperand *op);
 
 /* gen_insn.c */
 enum gen_rm { RM_NONE, RM_REG, RM_MEM, RM_GS };
@@ -151,7 +149,7 @@ void gen_plan_groups(struct gen *g);
 /* The checks that stand in front of instruction i. */
 void gen_group_checks(struct gen *g, unsigned i);
 /* The current instruction's operand by its group's check. */
-void gen_by_group(struct gen *g, const ZydisDecodedOperand *op);
+void gen_by_group(struct gen *g, const struct form_op *op);
 void gen_cold_group(struct gen *g, const struct cold *c);
 
 /* gen_system.c */
@@ -169,20 +167,14 @@ static inline bool gen_64(const struct gen *g)
 
 static inline uint64_t gen_next_rip(const struct gen *g)
 {
-    uint64_t next = g->in->rip + g->in->d.length;
+    uint64_t next = g->in->rip + g->in->f->length;
 
     return gen_64(g) ? next : next & UINT32_MAX;
 }
 
-static inline bool gen_op_is_gpr(const ZydisDecodedOperand *op)
+static inline bool gen_op_is_gpr(const struct form_op *op)
 {
-    ZydisRegisterClass c;
-
-    if (!op || op->type != ZYDIS_OPERAND_TYPE_REGISTER)
-        return false;
-    c = ZydisRegisterGetClass(op->reg.value);
-    return c == ZYDIS_REGCLASS_GPR8 || c == ZYDIS_REGCLASS_GPR16 ||
-           c == ZYDIS_REGCLASS_GPR32 || c == ZYDIS_REGCLASS_GPR64;
+    return op && op->kind == FORM_GPR;
 }
 
 #endif

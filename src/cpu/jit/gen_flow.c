@@ -235,17 +235,16 @@ static void jump_indirect(struct gen *g)
 
 static uint64_t branch_target(const struct gen *g)
 {
-    uint64_t t =
-        g->in->rip + g->in->d.length + (uint64_t)g->in->op[0].imm.value.s;
+    uint64_t t = g->in->rip + g->in->f->length + (uint64_t)g->in->imm;
 
     if (gen_64(g))
         return t;
-    return g->in->d.operand_width == 16 ? t & UINT16_MAX : t & UINT32_MAX;
+    return g->in->f->operand_width == 16 ? t & UINT16_MAX : t & UINT32_MAX;
 }
 
-static unsigned condition(const struct insn *in)
+static unsigned condition(const struct ginsn *in)
 {
-    return in->d.opcode & 15u;
+    return in->f->opcode & 15u;
 }
 
 static void flow_jcc(struct gen *g)
@@ -269,9 +268,9 @@ static void flow_loop(struct gen *g)
     uint64_t target = branch_target(g);
     uint8_t *over;
 
-    if (g->in->d.address_width == 32)
+    if (g->in->f->address_width == 32)
         e_u8(&g->e, 0x67);
-    e_u8(&g->e, g->in->d.opcode);
+    e_u8(&g->e, g->in->f->opcode);
     e_u8(&g->e, 5);
     over = e_jmp32(&g->e);
     gen_jump(g, target);
@@ -310,7 +309,7 @@ static void landing(struct gen *g, uint64_t next)
 
 static unsigned op_bytes(const struct gen *g)
 {
-    return gen_64(g) ? 8 : g->in->d.operand_width / 8u;
+    return gen_64(g) ? 8 : g->in->f->operand_width / 8u;
 }
 
 static void push_return(struct gen *g, uint64_t next)
@@ -350,26 +349,23 @@ static void flow_call(struct gen *g)
 /* r10 = the branch target of an indirect jump or call */
 static void load_target(struct gen *g)
 {
-    const struct insn *in = g->in;
+    const struct ginsn *in = g->in;
 
-    if (in->mem) {
+    if (in->f->mem) {
         unsigned size = op_bytes(g);
 
         bool win = g->win; /* is for the push of a call */
 
         g->win = false;
-        gen_operand(g, in->rm, size, false);
+        gen_operand(g, form_rm(in->f), size, false);
         g->win = win;
         gen_op_mem(g, 0x8b, size == 8, R_T0);
     } else {
-        bool high;
-        unsigned r = insn_gpr(in->op[0].reg.value, &high);
-
-        gen_load_reg(g, R_T0, r);
+        gen_load_reg(g, R_T0, in->f->op[0].reg);
         if (!gen_64(g))
             e_mov32_rr(&g->e, R_T0, R_T0);
     }
-    if (!gen_64(g) && in->d.operand_width == 16)
+    if (!gen_64(g) && in->f->operand_width == 16)
         e_bytes(&g->e, "\x45\x0f\xb7\xd2", 4); /* movzx r10d, r10w */
 }
 
@@ -395,8 +391,8 @@ static void flow_ret(struct gen *g)
     unsigned n = op_bytes(g);
     int32_t extra = 0;
 
-    if (g->in->op[0].type == ZYDIS_OPERAND_TYPE_IMMEDIATE)
-        extra = (int32_t)(g->in->op[0].imm.value.u & UINT16_MAX);
+    if (g->in->f->op[0].kind == FORM_IMM)
+        extra = (int32_t)(g->in->imm & UINT16_MAX);
     gen_stack_check(g, 0, n, false);
     gen_op_mem(g, 0x8b, n == 8, R_T0);
     gen_stack_adjust(g, (int32_t)n + extra);
@@ -409,7 +405,7 @@ static void flow_ret(struct gen *g)
 
 void gen_flow(struct gen *g)
 {
-    switch (g->in->class) {
+    switch (g->in->f->class) {
     case IC_JCC: flow_jcc(g); break;
     case IC_LOOP: flow_loop(g); break;
     case IC_JMP: gen_jump(g, branch_target(g)); break;

@@ -35,44 +35,35 @@ static bool usable(const struct gen *g)
                          !(g->key & (KEY_SS16 | KEY_SEGMENTS | KEY_VM86)));
 }
 
-static bool is_rsp(ZydisRegister r)
+static bool writes_rsp(const struct ginsn *in)
 {
-    return r == ZYDIS_REGISTER_RSP || r == ZYDIS_REGISTER_ESP ||
-           r == ZYDIS_REGISTER_SP || r == ZYDIS_REGISTER_SPL;
+    return in->f->writes & 1u << X86_RSP;
 }
 
-static bool writes_rsp(const struct insn *in)
+static bool is_rsp(const struct form_op *op)
 {
-    for (unsigned i = 0; i < in->d.operand_count; i++)
-        if (in->op[i].type == ZYDIS_OPERAND_TYPE_REGISTER &&
-            is_rsp(in->op[i].reg.value) &&
-            in->op[i].actions & ZYDIS_OPERAND_ACTION_MASK_WRITE)
-            return true;
-    return false;
+    return op->kind == FORM_GPR && op->reg == X86_RSP && !op->high;
 }
 
 /* ADD, SUB or LEA of RSP by a constant. */
-static bool constant_step(const struct gen *g, const struct insn *in,
+static bool constant_step(const struct gen *g, const struct ginsn *in,
                           int32_t *by)
 {
+    const struct form *f = in->f;
     int64_t v;
 
-    if (in->op[0].type != ZYDIS_OPERAND_TYPE_REGISTER ||
-        in->op[0].reg.value !=
-            (gen_64(g) ? ZYDIS_REGISTER_RSP : ZYDIS_REGISTER_ESP))
+    if (!is_rsp(&f->op[0]) || f->op[0].size != 8 * width(g))
         return false;
-    if (in->class == IC_LEA) {
-        const ZydisDecodedOperand *m = &in->op[1];
-
-        if (m->mem.base != in->op[0].reg.value ||
-            m->mem.index != ZYDIS_REGISTER_NONE)
+    if (f->class == IC_LEA) {
+        if (f->op[1].base != X86_RSP || f->op[1].index != FORM_NO_REG ||
+            f->address_width != 8 * width(g))
             return false;
-        v = m->mem.disp.has_displacement ? m->mem.disp.value : 0;
-    } else if ((in->d.mnemonic == ZYDIS_MNEMONIC_ADD ||
-                in->d.mnemonic == ZYDIS_MNEMONIC_SUB) &&
-               in->op[1].type == ZYDIS_OPERAND_TYPE_IMMEDIATE) {
-        v = in->op[1].imm.value.s;
-        if (in->d.mnemonic == ZYDIS_MNEMONIC_SUB)
+        v = in->disp;
+    } else if ((f->mnemonic == ZYDIS_MNEMONIC_ADD ||
+                f->mnemonic == ZYDIS_MNEMONIC_SUB) &&
+               f->op[1].kind == FORM_IMM) {
+        v = in->imm;
+        if (f->mnemonic == ZYDIS_MNEMONIC_SUB)
             v = -v;
     } else {
         return false;
@@ -101,17 +92,14 @@ static bool share(struct gen *g, struct plan *p, unsigned i, int32_t off,
 }
 
 /* A memory operand at RSP + disp, through the stack segment. */
-static bool rsp_operand(const struct gen *g, const struct insn *in)
+static bool rsp_operand(const struct gen *g, const struct ginsn *in)
 {
-    const ZydisDecodedOperand *m = in->rm;
+    const struct form_op *m = form_rm(in->f);
 
-    return in->mem && m->mem.index == ZYDIS_REGISTER_NONE &&
-           m->mem.base ==
-               (gen_64(g) ? ZYDIS_REGISTER_RSP : ZYDIS_REGISTER_ESP) &&
-           m->mem.segment != ZYDIS_REGISTER_FS &&
-           m->mem.segment != ZYDIS_REGISTER_GS && m->size <= 64 * 8 &&
-           (int32_t)m->mem.disp.value > -MAX_OFFSET &&
-           (int32_t)m->mem.disp.value < MAX_OFFSET;
+    return in->f->mem && m->index == FORM_NO_REG && m->base == X86_RSP &&
+           in->f->address_width == 8 * width(g) && m->seg != X86_FS &&
+           m->seg != X86_GS && m->size <= 64 * 8 && in->disp > -MAX_OFFSET &&
+           in->disp < MAX_OFFSET;
 }
 
 static void plan_push(struct gen *g, struct plan *p, unsigned i)
@@ -124,26 +112,26 @@ static void plan_push(struct gen *g, struct plan *p, unsigned i)
 
 static void plan_one(struct gen *g, struct plan *p, unsigned i)
 {
-    const struct insn *in = &g->insns[i];
+    const struct ginsn *in = &g->insns[i];
     int32_t n = (int32_t)width(g), by;
 
-    switch (in->class) {
+    switch (in->f->class) {
     case IC_PUSH:
     case IC_PUSHF:
     case IC_CALL:
     case IC_CALL_IND: plan_push(g, p, i); return;
     case IC_RET: (void)share(g, p, i, p->at, width(g)); return;
     case IC_POP:
-        if (!in->mem)
+        if (!in->f->mem)
             (void)share(g, p, i, p->at, width(g));
         p->at += n;
-        if (!in->mem && is_rsp(in->op[0].reg.value))
+        if (!in->f->mem && is_rsp(&in->f->op[0]))
             p->ended = true;
         return;
     case IC_PLAIN:
         if (rsp_operand(g, in))
-            (void)share(g, p, i, p->at + (int32_t)in->rm->mem.disp.value,
-                        in->rm->size / 8u);
+            (void)share(g, p, i, p->at + (int32_t)in->disp,
+                        form_rm(in->f)->size / 8u);
         break;
     default: break;
     }

@@ -39,7 +39,7 @@ struct slot {
     unsigned host;
 };
 
-struct form {
+struct enc {
     struct slot reg, vvvv, rm;
     enum gen_rm rm_kind;
     unsigned rm_raw; /* register number when rm is no general register */
@@ -48,18 +48,19 @@ struct form {
 };
 
 static void slot_from(struct slot *s, const struct gen *g,
-                      const ZydisDecodedOperand *op)
+                      const struct form_op *op)
 {
     if (!gen_op_is_gpr(op))
         return;
     s->used = true;
-    s->guest = insn_gpr(op->reg.value, &s->high);
+    s->guest = op->reg;
+    s->high = op->high;
     s->host = gen_host_reg(s->guest);
     s->spilled = gen_is_spilled(s->guest);
-    s->write = op->actions & ZYDIS_OPERAND_ACTION_MASK_WRITE;
-    s->read = op->actions != ZYDIS_OPERAND_ACTION_WRITE || op->size < 32 ||
-              g->in->d.mnemonic == ZYDIS_MNEMONIC_BSF ||
-              g->in->d.mnemonic == ZYDIS_MNEMONIC_BSR;
+    s->write = op->writes;
+    s->read = op->reads || op->size < 32 ||
+              g->in->f->mnemonic == ZYDIS_MNEMONIC_BSF ||
+              g->in->f->mnemonic == ZYDIS_MNEMONIC_BSR;
 }
 
 /* rorx r11d, eax, 8 leaves AH in r11b; without BMI2 by two exchanges. */
@@ -106,45 +107,17 @@ static void slot_store(struct gen *g, const struct slot *s)
         e_store_gs(&g->e, JV_GPR + 8 * s->guest, s->host);
 }
 
-static bool vector_ext(ZydisISAExt ext, ZydisMnemonic m)
+static void emit_prefixes(struct gen *g, const struct enc *f)
 {
-    if (m == ZYDIS_MNEMONIC_POPCNT || m == ZYDIS_MNEMONIC_CRC32)
-        return false;
-    switch (ext) {
-    case ZYDIS_ISA_EXT_BASE:
-    case ZYDIS_ISA_EXT_LONGMODE:
-    case ZYDIS_ISA_EXT_X87:
-    case ZYDIS_ISA_EXT_BMI1:
-    case ZYDIS_ISA_EXT_LZCNT:
-    case ZYDIS_ISA_EXT_MOVBE:
-    case ZYDIS_ISA_EXT_ADOX_ADCX:
-    case ZYDIS_ISA_EXT_RDRAND:
-    case ZYDIS_ISA_EXT_RDSEED: return false;
-    default: return true;
-    }
-}
+    const struct form *d = g->in->f;
 
-static bool mandatory(const ZydisDecodedInstruction *d, uint8_t prefix)
-{
-    for (unsigned i = 0; i < d->raw.prefix_count; i++)
-        if (d->raw.prefixes[i].value == prefix &&
-            d->raw.prefixes[i].type == ZYDIS_PREFIX_TYPE_MANDATORY)
-            return true;
-    return false;
-}
-
-static void emit_prefixes(struct gen *g, const struct form *f)
-{
-    const ZydisDecodedInstruction *d = &g->in->d;
-
-    if (d->attributes & ZYDIS_ATTRIB_HAS_LOCK)
+    if (d->lock)
         e_u8(&g->e, 0xf0);
-    if (mandatory(d, 0x66) ||
-        (d->operand_width == 16 && !vector_ext(d->meta.isa_ext, d->mnemonic)))
+    if (d->p66)
         e_u8(&g->e, 0x66);
-    if (mandatory(d, 0xf2))
+    if (d->pf2)
         e_u8(&g->e, 0xf2);
-    if (mandatory(d, 0xf3))
+    if (d->pf3)
         e_u8(&g->e, 0xf3);
     if (f->rm_kind == RM_GS)
         e_u8(&g->e, 0x65);
@@ -152,7 +125,7 @@ static void emit_prefixes(struct gen *g, const struct form *f)
 
 static void emit_map(struct gen *g)
 {
-    switch (g->in->d.opcode_map) {
+    switch (g->in->f->map) {
     case ZYDIS_OPCODE_MAP_0F: e_u8(&g->e, 0x0f); break;
     case ZYDIS_OPCODE_MAP_0F38:
         e_u8(&g->e, 0x0f);
@@ -166,7 +139,7 @@ static void emit_map(struct gen *g)
     }
 }
 
-static unsigned rm_number(const struct form *f)
+static unsigned rm_number(const struct enc *f)
 {
     switch (f->rm_kind) {
     case RM_MEM: return R_T0;
@@ -176,12 +149,12 @@ static unsigned rm_number(const struct form *f)
 }
 
 /* Index register of the memory operand, for REX.X. */
-static unsigned index_number(const struct gen *g, const struct form *f)
+static unsigned index_number(const struct gen *g, const struct enc *f)
 {
     return f->rm_kind == RM_MEM && g->m_idx != R_NONE ? g->m_idx : 0;
 }
 
-static void emit_modrm(struct gen *g, const struct form *f, unsigned reg)
+static void emit_modrm(struct gen *g, const struct enc *f, unsigned reg)
 {
     switch (f->rm_kind) {
     case RM_MEM: e_mem(&g->e, reg, R_T0, g->m_idx, 1, g->m_disp); break;
@@ -192,44 +165,35 @@ static void emit_modrm(struct gen *g, const struct form *f, unsigned reg)
 
 /* A fourth operand in the upper half of the last byte: 64-bit mode alone has
  * more than eight of them and looks at all bits. */
-static bool has_is4(const struct insn *in)
-{
-    for (unsigned i = 0; i < in->d.operand_count_visible; i++)
-        if (in->op[i].encoding == ZYDIS_OPERAND_ENCODING_IS4)
-            return true;
-    return false;
-}
-
 static void emit_imm(struct gen *g)
 {
-    const ZydisDecodedInstruction *d = &g->in->d;
+    const struct form *d = g->in->f;
 
-    if (has_is4(g->in))
+    if (d->is4)
         e_u8(&g->e, g->in->bytes[d->length - 1] & (gen_64(g) ? 0xff : 0x7f));
-    else if (d->raw.imm[0].offset)
-        e_bytes(&g->e, g->in->bytes + d->raw.imm[0].offset,
-                (size_t)(d->length - d->raw.imm[0].offset));
+    else if (d->imm_at)
+        e_bytes(&g->e, g->in->bytes + d->imm_at,
+                (size_t)(d->length - d->imm_at));
 }
 
 /* Does a byte register without REX mean SPL..DIL here? */
-static bool needs_rex(const struct gen *g, const struct form *f)
+static bool needs_rex(const struct gen *g, const struct enc *f)
 {
-    const struct insn *in = g->in;
+    const struct form *d = g->in->f;
 
-    return (f->reg.used && in->reg->size == 8 && !f->reg.as_high &&
+    return (f->reg.used && form_reg(d)->size == 8 && !f->reg.as_high &&
             f->reg.host >= 4) ||
-           (f->rm.used && in->rm->size == 8 && !f->rm.as_high &&
+           (f->rm.used && form_rm(d)->size == 8 && !f->rm.as_high &&
             f->rm.host >= 4 && f->rm_kind == RM_REG);
 }
 
-static void emit_legacy(struct gen *g, const struct form *f, unsigned opcode,
+static void emit_legacy(struct gen *g, const struct enc *f, unsigned opcode,
                         unsigned reg)
 {
-    const ZydisDecodedInstruction *d = &g->in->d;
-    unsigned w = gen_64(g) && d->raw.rex.W;
+    const struct form *d = g->in->f;
 
     emit_prefixes(g, f);
-    e_rex(&g->e, w, reg, index_number(g, f), rm_number(f), needs_rex(g, f));
+    e_rex(&g->e, d->w, reg, index_number(g, f), rm_number(f), needs_rex(g, f));
     emit_map(g);
     e_u8(&g->e, opcode);
     emit_modrm(g, f, reg);
@@ -237,116 +201,61 @@ static void emit_legacy(struct gen *g, const struct form *f, unsigned opcode,
 }
 
 /* The register is in the opcode's low bits: mov r, imm; bswap. */
-static void emit_opcode_reg(struct gen *g, const struct form *f)
+static void emit_opcode_reg(struct gen *g, const struct enc *f)
 {
-    const ZydisDecodedInstruction *d = &g->in->d;
-    unsigned w = gen_64(g) && d->raw.rex.W;
+    const struct form *d = g->in->f;
 
     emit_prefixes(g, f);
-    e_rex(&g->e, w, 0, 0, f->reg.host, needs_rex(g, f));
+    e_rex(&g->e, d->w, 0, 0, f->reg.host, needs_rex(g, f));
     emit_map(g);
     e_u8(&g->e, (d->opcode & ~7u) | (f->reg.host & 7));
     emit_imm(g);
 }
 
-/* Outside 64-bit mode VEX.W does not widen general registers. */
-static bool vex_w(const struct gen *g)
+static void emit_vex(struct gen *g, const struct enc *f, unsigned reg)
 {
-    const ZydisDecodedInstruction *d = &g->in->d;
-
-    if (gen_64(g) || !d->raw.vex.W)
-        return d->raw.vex.W;
-    if (d->meta.isa_ext == ZYDIS_ISA_EXT_BMI1 ||
-        d->meta.isa_ext == ZYDIS_ISA_EXT_BMI2)
-        return false;
-    switch (d->mnemonic) {
-    case ZYDIS_MNEMONIC_VMOVD:
-    case ZYDIS_MNEMONIC_VCVTSI2SS:
-    case ZYDIS_MNEMONIC_VCVTSI2SD:
-    case ZYDIS_MNEMONIC_VCVTSS2SI:
-    case ZYDIS_MNEMONIC_VCVTSD2SI:
-    case ZYDIS_MNEMONIC_VCVTTSS2SI:
-    case ZYDIS_MNEMONIC_VCVTTSD2SI:
-    case ZYDIS_MNEMONIC_VPINSRD:
-    case ZYDIS_MNEMONIC_VPEXTRD:
-    case ZYDIS_MNEMONIC_VPINSRB:
-    case ZYDIS_MNEMONIC_VPEXTRB:
-    case ZYDIS_MNEMONIC_VPINSRW:
-    case ZYDIS_MNEMONIC_VPEXTRW:
-    case ZYDIS_MNEMONIC_VPCMPESTRI:
-    case ZYDIS_MNEMONIC_VPCMPESTRM:
-    case ZYDIS_MNEMONIC_VEXTRACTPS:
-    case ZYDIS_MNEMONIC_VMOVMSKPS:
-    case ZYDIS_MNEMONIC_VMOVMSKPD:
-    case ZYDIS_MNEMONIC_VPMOVMSKB: return false;
-    default: return true;
-    }
-}
-
-static void emit_vex(struct gen *g, const struct form *f, unsigned reg)
-{
-    const ZydisDecodedInstruction *d = &g->in->d;
-    unsigned vvvv = f->vvvv.used ? f->vvvv.host : 15u - d->raw.vex.vvvv;
+    const struct form *d = g->in->f;
+    unsigned vvvv = f->vvvv.used ? f->vvvv.host : d->vex_v;
     unsigned rm = rm_number(f);
 
-    if (!gen_64(g) && !f->vvvv.used)
-        vvvv &= 7;
     if (f->rm_kind == RM_GS)
         e_u8(&g->e, 0x65);
     e_u8(&g->e, 0xc4);
     e_u8(&g->e, (~reg >> 3 & 1) << 7 | (~index_number(g, f) >> 3 & 1) << 6 |
-                    (~rm >> 3 & 1) << 5 | d->raw.vex.m_mmmm);
-    e_u8(&g->e, (unsigned)vex_w(g) << 7 | (~vvvv & 15) << 3 |
-                    (unsigned)d->raw.vex.L << 2 | d->raw.vex.pp);
+                    (~rm >> 3 & 1) << 5 | d->vex_m);
+    e_u8(&g->e, (unsigned)d->w << 7 | (~vvvv & 15) << 3 |
+                    (unsigned)d->vex_l << 2 | d->vex_pp);
     e_u8(&g->e, d->opcode);
-    if (d->attributes & ZYDIS_ATTRIB_HAS_MODRM) /* not VZEROUPPER */
+    if (d->modrm) /* not VZEROUPPER */
         emit_modrm(g, f, reg);
     emit_imm(g);
 }
 
-static unsigned raw_reg(const struct gen *g)
+static void emit_form(struct gen *g, const struct enc *f)
 {
-    const ZydisDecodedInstruction *d = &g->in->d;
-
-    if (d->encoding == ZYDIS_INSTRUCTION_ENCODING_VEX)
-        return d->raw.modrm.reg | (d->raw.vex.R ? 0u : 8u);
-    return d->raw.modrm.reg | (gen_64(g) && d->raw.rex.R ? 8u : 0u);
-}
-
-static unsigned raw_rm(const struct gen *g)
-{
-    const ZydisDecodedInstruction *d = &g->in->d;
-
-    if (d->encoding == ZYDIS_INSTRUCTION_ENCODING_VEX)
-        return d->raw.modrm.rm | (d->raw.vex.B || !gen_64(g) ? 0u : 8u);
-    return d->raw.modrm.rm | (gen_64(g) && d->raw.rex.B ? 8u : 0u);
-}
-
-static void emit_form(struct gen *g, const struct form *f)
-{
-    const ZydisDecodedInstruction *d = &g->in->d;
+    const struct form *d = g->in->f;
     unsigned reg = f->reg.used ? f->reg.host : f->reg_raw;
     unsigned op = d->opcode;
 
-    if (d->encoding == ZYDIS_INSTRUCTION_ENCODING_VEX) {
+    if (d->vex) {
         emit_vex(g, f, reg);
         return;
     }
-    if (d->attributes & ZYDIS_ATTRIB_HAS_MODRM) {
-        if (d->opcode_map == ZYDIS_OPCODE_MAP_DEFAULT && op == 0x82)
+    if (d->modrm) {
+        if (d->map == ZYDIS_OPCODE_MAP_DEFAULT && op == 0x82)
             op = 0x80; /* an alias that 64-bit mode lacks */
         emit_legacy(g, f, op, reg);
         return;
     }
-    if (d->opcode_map == ZYDIS_OPCODE_MAP_DEFAULT && op >= 0xa0 &&
+    if (d->map == ZYDIS_OPCODE_MAP_DEFAULT && op >= 0xa0 &&
         op <= 0xa3) { /* moffs */
         static const uint8_t mov[] = {0x8a, 0x8b, 0x88, 0x89};
 
         emit_prefixes(g, f);
-        gen_op_mem(g, mov[op - 0xa0], gen_64(g) && d->raw.rex.W, R_AX);
+        gen_op_mem(g, mov[op - 0xa0], d->w, R_AX);
         return;
     }
-    if (d->opcode_map == ZYDIS_OPCODE_MAP_DEFAULT && op >= 0x40 &&
+    if (d->map == ZYDIS_OPCODE_MAP_DEFAULT && op >= 0x40 &&
         op <= 0x4f) { /* INC, DEC of 16- and 32-bit modes */
         emit_prefixes(g, f);
         e_rex(&g->e, 0, 0, 0, f->reg.host, false);
@@ -354,10 +263,10 @@ static void emit_form(struct gen *g, const struct form *f)
         e_u8(&g->e, 0xc0 | (op >> 3 & 1) << 3 | (f->reg.host & 7));
         return;
     }
-    if (d->opcode_map == ZYDIS_OPCODE_MAP_DEFAULT && op >= 0x91 &&
+    if (d->map == ZYDIS_OPCODE_MAP_DEFAULT && op >= 0x91 &&
         op <= 0x97) { /* xchg rAX, reg */
         emit_prefixes(g, f);
-        e_rex(&g->e, gen_64(g) && d->raw.rex.W, R_AX, 0, f->reg.host, false);
+        e_rex(&g->e, d->w, R_AX, 0, f->reg.host, false);
         e_u8(&g->e, 0x87);
         e_u8(&g->e, 0xc0 | (f->reg.host & 7));
         return;
@@ -367,28 +276,27 @@ static void emit_form(struct gen *g, const struct form *f)
         return;
     }
     emit_prefixes(g, f);
-    e_rex(&g->e, gen_64(g) && d->raw.rex.W, 0, 0, 0, false);
+    e_rex(&g->e, d->w, 0, 0, 0, false);
     emit_map(g);
     e_u8(&g->e, op);
     emit_imm(g);
 }
 
 /* Would the encoding need a REX prefix, which AH..BH exclude? */
-static bool high_conflict(const struct form *f)
+static bool high_conflict(const struct enc *f)
 {
     return f->rm_kind == RM_MEM || (f->reg.used && f->reg.host >= 8) ||
            (f->rm.used && f->rm.host >= 8) || f->reg.spilled || f->rm.spilled;
 }
 
-static bool rm_by_slot(const struct gen *g, const struct form *f)
+static bool rm_by_slot(const struct gen *g, const struct enc *f)
 {
-    return f->rm.spilled && !f->rm.high &&
-           g->in->rm->actions == ZYDIS_OPERAND_ACTION_READ &&
-           g->in->d.mnemonic != ZYDIS_MNEMONIC_BT;
+    return f->rm.spilled && !f->rm.high && !form_rm(g->in->f)->writes &&
+           g->in->f->mnemonic != ZYDIS_MNEMONIC_BT;
 }
 
 /* Give every operand that has no host register of its own a scratch one. */
-static void load_slots(struct gen *g, struct form *f)
+static void load_slots(struct gen *g, struct enc *f)
 {
     bool high = (f->reg.high || f->rm.high) && high_conflict(f);
     unsigned tmp[2] = {R_T1, R_T0};
@@ -428,10 +336,10 @@ static void load_slots(struct gen *g, struct form *f)
 
 static bool writes_two(const struct gen *g)
 {
-    return g->in->d.mnemonic == ZYDIS_MNEMONIC_MULX;
+    return g->in->f->mnemonic == ZYDIS_MNEMONIC_MULX;
 }
 
-static void emit_with_slots(struct gen *g, struct form *f)
+static void emit_with_slots(struct gen *g, struct enc *f)
 {
     if (f->rm_kind == RM_MEM && writes_two(g) && f->reg.spilled &&
         f->vvvv.spilled) { /* mulx: the address register is free afterwards */
@@ -443,7 +351,7 @@ static void emit_with_slots(struct gen *g, struct form *f)
     emit_form(g, f);
 }
 
-static void store_slots(struct gen *g, const struct form *f)
+static void store_slots(struct gen *g, const struct enc *f)
 {
     /* The first destination last: on equal registers it wins (MULX; XADD,
      * which has it in rm). */
@@ -452,18 +360,18 @@ static void store_slots(struct gen *g, const struct form *f)
     slot_store(g, &f->rm);
 }
 
-static void form_init(struct gen *g, struct form *f)
+static void form_init(struct gen *g, struct enc *f)
 {
     memset(f, 0, sizeof(*f));
-    slot_from(&f->reg, g, g->in->reg);
-    slot_from(&f->vvvv, g, g->in->vvvv);
-    f->reg_raw = raw_reg(g);
-    f->rm_raw = raw_rm(g);
-    if (g->in->mem) {
+    slot_from(&f->reg, g, form_reg(g->in->f));
+    slot_from(&f->vvvv, g, form_vvvv(g->in->f));
+    f->reg_raw = g->in->f->reg_raw;
+    f->rm_raw = g->in->f->rm_raw;
+    if (g->in->f->mem) {
         f->rm_kind = RM_MEM;
     } else {
         f->rm_kind = RM_REG;
-        slot_from(&f->rm, g, g->in->rm);
+        slot_from(&f->rm, g, form_rm(g->in->f));
     }
 }
 
@@ -471,7 +379,7 @@ static void form_init(struct gen *g, struct form *f)
  * A VEX.128 move onto itself clears the upper half. */
 static void gen_vzero32(struct gen *g)
 {
-    bool all = g->in->d.mnemonic == ZYDIS_MNEMONIC_VZEROALL;
+    bool all = g->in->f->mnemonic == ZYDIS_MNEMONIC_VZEROALL;
 
     for (unsigned n = 0; n < 8; n++) {
         e_u8(&g->e, 0xc5);
@@ -488,28 +396,28 @@ static void gen_vzero32(struct gen *g)
 
 void gen_plain(struct gen *g)
 {
-    struct form f;
+    struct enc f;
 
-    if (!gen_64(g) && (g->in->d.mnemonic == ZYDIS_MNEMONIC_VZEROALL ||
-                       g->in->d.mnemonic == ZYDIS_MNEMONIC_VZEROUPPER)) {
+    if (!gen_64(g) && (g->in->f->mnemonic == ZYDIS_MNEMONIC_VZEROALL ||
+                       g->in->f->mnemonic == ZYDIS_MNEMONIC_VZEROUPPER)) {
         gen_vzero32(g);
         return;
     }
     form_init(g, &f);
-    if (g->in->mem) {
-        gen_operand(g, g->in->rm, g->in->rm->size / 8u, g->in->mem_write);
-    }
+    if (g->in->f->mem)
+        gen_operand(g, form_rm(g->in->f), form_rm(g->in->f)->size / 8u,
+                    g->in->f->mem_write);
     emit_with_slots(g, &f);
-    if (g->in->class == IC_FSTENV) /* FIP, FOP, FDP: of the host, not his */
+    if (g->in->f->class == IC_FSTENV) /* FIP, FOP, FDP: of the host, not his */
         for (int32_t off = 12; off <= 24; off += 4) {
-            if (g->in->d.operand_width == 16)
+            if (g->in->f->operand_width == 16)
                 break;
             /* mov dword [operand + off], 0 or 0xffff0000 */
             e_op_mem(&g->e, 0xc7, 0, 0, R_T0, g->m_idx, 1, g->m_disp + off);
             e_u32(&g->e, off == 24 ? 0xffff0000u : 0);
         }
     store_slots(g, &f); /* in the copy, too: the commit uses the scratches */
-    if (g->in->mem_write)
+    if (g->in->f->mem_write)
         gen_store_done(g);
 }
 
@@ -520,13 +428,14 @@ void gen_plain(struct gen *g)
  */
 void gen_bt_mem(struct gen *g)
 {
-    const struct insn *in = g->in;
-    unsigned bits = in->rm->size, log = bits == 64 ? 6 : bits == 32 ? 5 : 4;
+    const struct ginsn *in = g->in;
+    const struct form_op *rm = form_rm(in->f);
+    unsigned bits = rm->size, log = bits == 64 ? 6 : bits == 32 ? 5 : 4;
     struct slot s = {0};
-    struct insn copy = *in;
+    struct ginsn copy = *in;
 
-    gen_address(g, in->rm);
-    slot_from(&s, g, in->reg);
+    gen_address(g, rm);
+    slot_from(&s, g, form_reg(in->f));
     gen_save_flags(g);
     /* The index may be in rax, which the flags have taken. */
     if (s.guest == X86_RAX)
@@ -541,39 +450,39 @@ void gen_bt_mem(struct gen *g)
     e_u8(&g->e, 0xc1);
     e_u8(&g->e, 0xf8 | (R_T1 & 7));
     e_u8(&g->e, log);
-    e_lea(&g->e, in->d.address_width == 64, R_T0, R_T0, R_T1, bits / 8, 0);
-    if (in->d.address_width == 16)
+    e_lea(&g->e, in->f->address_width == 64, R_T0, R_T0, R_T1, bits / 8, 0);
+    if (in->f->address_width == 16)
         e_bytes(&g->e, "\x45\x0f\xb7\xd2", 4);
     gen_restore_flags(g);
     copy.flags_live = X86_FLAGS_ARITH;
     g->in = &copy;
-    gen_check(g, gen_segment(g, in->rm), bits / 8, in->mem_write);
+    gen_check(g, rm->seg, bits / 8, in->f->mem_write);
     g->in = in;
     /* r11 = index mod bits, flag-free */
     gen_load_reg(g, R_T1, s.guest);
     gen_save_flags(g);
     e_alu_imm(&g->e, 4, 0, R_T1, (int32_t)bits - 1);
     gen_restore_flags(g);
-    if (in->d.attributes & ZYDIS_ATTRIB_HAS_LOCK)
+    if (in->f->lock)
         e_u8(&g->e, 0xf0);
     if (bits == 16)
         e_u8(&g->e, 0x66);
     e_rex(&g->e, bits == 64, R_T1, 0, R_T0, false);
     e_u8(&g->e, 0x0f);
-    e_u8(&g->e, in->d.opcode);
+    e_u8(&g->e, in->f->opcode);
     e_mem(&g->e, R_T1, R_T0, R_NONE, 1, 0);
-    if (in->mem_write)
+    if (in->f->mem_write)
         gen_store_done(g);
 }
 
 void gen_lea(struct gen *g)
 {
-    const struct insn *in = g->in;
+    const struct ginsn *in = g->in;
     struct slot s = {0};
-    unsigned width = in->d.operand_width;
+    unsigned width = in->f->operand_width;
 
-    slot_from(&s, g, in->reg);
-    gen_address(g, in->rm);
+    slot_from(&s, g, form_reg(in->f));
+    gen_address(g, form_rm(in->f));
     if (width == 16) { /* keep the upper bits */
         if (s.spilled) {
             e_u8(&g->e, 0x65); /* mov word gs:[slot], r10w */

@@ -23,49 +23,31 @@ void gen_restore_flags(struct gen *g)
     e_load_gs(&g->e, R_AX, JV_RAX_SAVE);
 }
 
-int gen_segment(const struct gen *g, const ZydisDecodedOperand *op)
-{
-    (void)g;
-    switch (op->mem.segment) {
-    case ZYDIS_REGISTER_ES: return X86_ES;
-    case ZYDIS_REGISTER_CS: return X86_CS;
-    case ZYDIS_REGISTER_SS: return X86_SS;
-    case ZYDIS_REGISTER_FS: return X86_FS;
-    case ZYDIS_REGISTER_GS: return X86_GS;
-    default: return X86_DS;
-    }
-}
-
 /* A guest address register in a host one: itself, or loaded into tmp. */
-static unsigned address_reg(struct gen *g, ZydisRegister r, unsigned tmp)
+static unsigned address_reg(struct gen *g, unsigned r, unsigned tmp)
 {
-    bool high;
-    unsigned n;
-
-    if (r == ZYDIS_REGISTER_NONE)
+    if (r == FORM_NO_REG)
         return R_NONE;
-    n = insn_gpr(r, &high);
-    if (!gen_is_spilled(n))
-        return gen_host_reg(n);
-    gen_load_reg(g, tmp, n);
+    if (!gen_is_spilled(r))
+        return gen_host_reg(r);
+    gen_load_reg(g, tmp, r);
     return tmp;
 }
 
-void gen_address(struct gen *g, const ZydisDecodedOperand *op)
+void gen_address(struct gen *g, const struct form_op *op)
 {
-    unsigned width = g->in->d.address_width;
+    unsigned width = g->in->f->address_width;
     unsigned base, idx;
-    int64_t disp = op->mem.disp.has_displacement ? op->mem.disp.value : 0;
+    int64_t disp = g->in->disp;
 
-    if (op->mem.base == ZYDIS_REGISTER_RIP ||
-        op->mem.base == ZYDIS_REGISTER_EIP) {
-        uint64_t a = g->in->rip + g->in->d.length + (uint64_t)disp;
+    if (op->base == FORM_RIP) {
+        uint64_t a = g->in->rip + g->in->f->length + (uint64_t)disp;
 
         e_mov_imm(&g->e, R_T0, width == 32 ? a & UINT32_MAX : a);
         return;
     }
-    base = address_reg(g, op->mem.base, R_T0);
-    idx = address_reg(g, op->mem.index, R_T1);
+    base = address_reg(g, op->base, R_T0);
+    idx = address_reg(g, op->index, R_T1);
     if (base == R_NONE && idx == R_NONE) {
         uint64_t a = (uint64_t)disp;
 
@@ -81,7 +63,7 @@ void gen_address(struct gen *g, const ZydisDecodedOperand *op)
             e_mov_rr(&g->e, R_T0, base);
         return;
     }
-    e_lea(&g->e, width == 64, R_T0, base, idx, op->mem.scale, (int32_t)disp);
+    e_lea(&g->e, width == 64, R_T0, base, idx, op->scale, (int32_t)disp);
     if (width == 16) { /* movzx r10d, r10w */
         e_bytes(&g->e, "\x45\x0f\xb7\xd2", 4);
     }
@@ -105,35 +87,6 @@ static uint32_t seg_base_off(int seg)
                       (size_t)seg * sizeof(struct x86_seg));
 }
 
-/* Vector operands that must be aligned: legacy SSE's, unless the instruction
- * says that it is for unaligned ones; VEX only where it says aligned. */
-static bool aligned_operand(const struct insn *in, unsigned size)
-{
-    switch (in->d.mnemonic) {
-    case ZYDIS_MNEMONIC_VMOVAPS:
-    case ZYDIS_MNEMONIC_VMOVAPD:
-    case ZYDIS_MNEMONIC_VMOVDQA:
-    case ZYDIS_MNEMONIC_VMOVNTPS:
-    case ZYDIS_MNEMONIC_VMOVNTPD:
-    case ZYDIS_MNEMONIC_VMOVNTDQ:
-    case ZYDIS_MNEMONIC_VMOVNTDQA:
-    case ZYDIS_MNEMONIC_CMPXCHG16B: return true;
-    case ZYDIS_MNEMONIC_MOVUPS:
-    case ZYDIS_MNEMONIC_MOVUPD:
-    case ZYDIS_MNEMONIC_MOVDQU:
-    case ZYDIS_MNEMONIC_LDDQU:
-    case ZYDIS_MNEMONIC_PCMPESTRI:
-    case ZYDIS_MNEMONIC_PCMPESTRM:
-    case ZYDIS_MNEMONIC_PCMPISTRI:
-    case ZYDIS_MNEMONIC_PCMPISTRM: return false;
-    default:
-        return size == 16 &&
-               in->d.encoding == ZYDIS_INSTRUCTION_ENCODING_LEGACY &&
-               in->d.meta.isa_ext != ZYDIS_ISA_EXT_BASE &&
-               in->d.meta.isa_ext != ZYDIS_ISA_EXT_SHA; /* up to the CPU */
-    }
-}
-
 static void gen_seg_limit(struct gen *g, int seg, unsigned size, bool write,
                           bool live)
 {
@@ -154,7 +107,7 @@ static void gen_seg_limit(struct gen *g, int seg, unsigned size, bool write,
     c = gen_cold(g, COLD_SEGMENT, from);
     c->seg = (uint8_t)seg;
     c->write = write;
-    c->desc = size | (aligned_operand(g->in, size) ? DESC_ALIGNED : 0);
+    c->desc = size | (g->in->f->aligned ? DESC_ALIGNED : 0);
     c->glue = live; /* flags are to be restored */
     c->resume = g->e.p;
 }
@@ -207,21 +160,16 @@ static void gen_tlb(struct gen *g, unsigned size, bool write, uint32_t desc)
     c->copy_end = NULL;
 }
 
-static bool locked(const struct insn *in)
-{
-    return in->d.attributes & ZYDIS_ATTRIB_HAS_LOCK ||
-           (in->d.mnemonic == ZYDIS_MNEMONIC_XCHG && in->mem);
-}
-
 void gen_check(struct gen *g, int seg, unsigned size, bool write)
 {
     bool live = g->in->flags_live != 0;
-    uint32_t desc =
-        size | (write ? DESC_WRITE : 0) | g->mode << DESC_MODE_SHIFT |
-        (live ? DESC_FLAGS_SAVED : 0) | (g->in->mem_read ? DESC_READ : 0) |
-        (seg == X86_SS ? DESC_STACK : 0) | (locked(g->in) ? DESC_LOCKED : 0) |
-        (aligned_operand(g->in, size) ? DESC_ALIGNED : 0) |
-        (uint32_t)(g->in->rip - g->rip) << DESC_INSN_SHIFT;
+    uint32_t desc = size | (write ? DESC_WRITE : 0) |
+                    g->mode << DESC_MODE_SHIFT | (live ? DESC_FLAGS_SAVED : 0) |
+                    (g->in->f->mem_read ? DESC_READ : 0) |
+                    (seg == X86_SS ? DESC_STACK : 0) |
+                    (g->in->f->locked ? DESC_LOCKED : 0) |
+                    (g->in->f->aligned ? DESC_ALIGNED : 0) |
+                    (uint32_t)(g->in->rip - g->rip) << DESC_INSN_SHIFT;
 
     g->m_idx = R_NONE;
     g->m_disp = 0;
@@ -262,12 +210,11 @@ static void by_window(struct gen *g, int32_t disp)
     g->m_disp = disp;
 }
 
-void gen_operand(struct gen *g, const ZydisDecodedOperand *op, unsigned size,
+void gen_operand(struct gen *g, const struct form_op *op, unsigned size,
                  bool write)
 {
     if (g->win) {
-        by_window(g, op->mem.disp.has_displacement ? (int32_t)op->mem.disp.value
-                                                   : 0);
+        by_window(g, (int32_t)g->in->disp);
         return;
     }
     if (g->shared_by) {
@@ -275,7 +222,7 @@ void gen_operand(struct gen *g, const ZydisDecodedOperand *op, unsigned size,
         return;
     }
     gen_address(g, op);
-    gen_check(g, gen_segment(g, op), size, write);
+    gen_check(g, op->seg, size, write);
 }
 
 void gen_stack_check(struct gen *g, int32_t disp, unsigned size, bool write)

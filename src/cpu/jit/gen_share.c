@@ -27,36 +27,34 @@ static bool usable(const struct gen *g)
            ((g->key & KEY_SIZE_MASK) == 1 && !(g->key & KEY_SEGMENTS));
 }
 
-static bool common_width(const struct gen *g, const struct insn *in)
+static bool common_width(const struct gen *g, const struct ginsn *in)
 {
-    return in->d.address_width == (gen_64(g) ? 64 : 32);
+    return in->f->address_width == (gen_64(g) ? 64 : 32);
 }
 
 /* Base and distance of an operand that can share a check. */
-static bool eligible(const struct gen *g, const struct insn *in, unsigned *base,
-                     int64_t *off)
+static bool eligible(const struct gen *g, const struct ginsn *in,
+                     unsigned *base, int64_t *off)
 {
-    const ZydisDecodedOperand *m = in->rm;
-    bool high;
+    const struct form_op *m = form_rm(in->f);
 
-    if (in->class != IC_PLAIN || !in->mem || !common_width(g, in) ||
-        m->mem.index != ZYDIS_REGISTER_NONE || m->size > 512 ||
-        m->mem.segment == ZYDIS_REGISTER_FS ||
-        m->mem.segment == ZYDIS_REGISTER_GS)
+    if (in->f->class != IC_PLAIN || !in->f->mem || !common_width(g, in) ||
+        m->index != FORM_NO_REG || m->size > 512 || m->seg == X86_FS ||
+        m->seg == X86_GS)
         return false;
-    *off = m->mem.disp.has_displacement ? m->mem.disp.value : 0;
-    if (m->mem.base == ZYDIS_REGISTER_RIP) {
+    *off = in->disp;
+    if (m->base == FORM_RIP) {
         *base = GEN_BASE_NONE;
-        *off += (int64_t)(in->rip + in->d.length);
+        *off += (int64_t)(in->rip + in->f->length);
         return true;
     }
-    if (m->mem.base == ZYDIS_REGISTER_NONE) {
+    if (m->base == FORM_NO_REG) {
         *base = GEN_BASE_NONE;
         if (!gen_64(g))
             *off &= UINT32_MAX;
         return true;
     }
-    *base = insn_gpr(m->mem.base, &high);
+    *base = m->base;
     return !gen_is_spilled(*base) && *off > -MAX_DISP && *off < MAX_DISP;
 }
 
@@ -77,7 +75,7 @@ static bool widen(struct gen_group *gr, int64_t lo, int64_t hi)
 
 static void add_access(struct gen *g, struct plan *p, unsigned i)
 {
-    const struct insn *in = &g->insns[i];
+    const struct ginsn *in = &g->insns[i];
     unsigned base, size;
     struct gen_group *gr;
     uint8_t *active;
@@ -85,8 +83,8 @@ static void add_access(struct gen *g, struct plan *p, unsigned i)
 
     if (g->shared[i] || !eligible(g, in, &base, &off))
         return;
-    size = in->rm->size / 8u;
-    active = &p->active[base][in->mem_write];
+    size = form_rm(in->f)->size / 8u;
+    active = &p->active[base][in->f->mem_write];
     if (*active && widen(&g->group[*active - 1], off, off + size)) {
         g->group[*active - 1].count++;
         g->in_group[i] = *active;
@@ -97,7 +95,7 @@ static void add_access(struct gen *g, struct plan *p, unsigned i)
     gr = &g->group[g->nr_groups++];
     *gr = (struct gen_group){
         .base = (uint8_t)base,
-        .write = in->mem_write,
+        .write = in->f->mem_write,
         .from = p->from[base],
         .first = (uint8_t)i,
         .count = 1,
@@ -111,20 +109,15 @@ static void add_access(struct gen *g, struct plan *p, unsigned i)
 /* Registers that the instruction writes end the groups through them. */
 static void end_groups(struct gen *g, struct plan *p, unsigned i)
 {
-    const struct insn *in = &g->insns[i];
-    bool high;
+    const struct ginsn *in = &g->insns[i];
 
-    for (unsigned k = 0; k < in->d.operand_count; k++) {
-        unsigned r;
+    for (unsigned left = in->f->writes; left; left &= left - 1) {
+        unsigned r = (unsigned)__builtin_ctz(left);
 
-        if (!gen_op_is_gpr(&in->op[k]) ||
-            !(in->op[k].actions & ZYDIS_OPERAND_ACTION_MASK_WRITE))
-            continue;
-        r = insn_gpr(in->op[k].reg.value, &high);
         p->active[r][0] = p->active[r][1] = 0;
         p->from[r] = (uint8_t)(i + 1);
     }
-    if (in->class >= IC_STRING) /* helpers write what they like */
+    if (in->f->class >= IC_STRING) /* helpers write what they like */
         memset(p->active, 0, sizeof(p->active));
 }
 
@@ -133,7 +126,7 @@ static void place(struct gen *g, struct gen_group *gr)
 {
     gr->at = gr->first;
     for (unsigned i = gr->first + 1u; i-- > gr->from;) {
-        if (g->insns[i].class >= IC_STRING && i < gr->first)
+        if (g->insns[i].f->class >= IC_STRING && i < gr->first)
             break;
         if (!g->insns[i].flags_live) {
             gr->at = (uint8_t)i;
@@ -213,10 +206,10 @@ void gen_group_checks(struct gen *g, unsigned i)
             check(g, &g->group[k]);
 }
 
-void gen_by_group(struct gen *g, const ZydisDecodedOperand *op)
+void gen_by_group(struct gen *g, const struct form_op *op)
 {
     const struct gen_group *gr = g->shared_by;
-    int64_t off = op->mem.disp.has_displacement ? op->mem.disp.value : 0;
+    int64_t off = g->in->disp;
 
     if (g->fresh != gr)
         e_load_gs(&g->e, R_T0, slot(g, gr));
@@ -225,8 +218,8 @@ void gen_by_group(struct gen *g, const ZydisDecodedOperand *op)
         g->m_disp = (int32_t)off;
         return;
     }
-    if (op->mem.base == ZYDIS_REGISTER_RIP)
-        off += (int64_t)(g->in->rip + g->in->d.length);
+    if (op->base == FORM_RIP)
+        off += (int64_t)(g->in->rip + g->in->f->length);
     else if (!gen_64(g))
         off &= UINT32_MAX;
     g->m_idx = R_NONE;

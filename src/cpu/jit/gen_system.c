@@ -8,7 +8,7 @@
 
 static unsigned push_size(const struct gen *g)
 {
-    return gen_64(g) ? 8 : g->in->d.operand_width / 8u;
+    return gen_64(g) ? 8 : g->in->f->operand_width / 8u;
 }
 
 /* r11 to the stack */
@@ -28,26 +28,25 @@ static void push_r11(struct gen *g)
 
 static void gen_push(struct gen *g)
 {
-    const struct insn *in = g->in;
+    const struct ginsn *in = g->in;
     unsigned n = push_size(g);
-    bool high;
 
-    if (in->mem) {
+    if (in->f->mem) {
         bool win = g->win; /* is for the push */
 
         g->win = false;
-        gen_operand(g, in->rm, n, false);
+        gen_operand(g, form_rm(in->f), n, false);
         g->win = win;
         gen_op_mem(g, 0x8b, n == 8, R_T1);
         push_r11(g);
         return;
     }
     gen_stack_check(g, -(int32_t)n, n, true);
-    if (in->op[0].type == ZYDIS_OPERAND_TYPE_IMMEDIATE) {
+    if (in->f->op[0].kind == FORM_IMM) {
         gen_op_mem(g, 0xc7, n == 8, 0);
-        e_u32(&g->e, (uint32_t)in->op[0].imm.value.s);
+        e_u32(&g->e, (uint32_t)in->imm);
     } else {
-        unsigned r = insn_gpr(in->op[0].reg.value, &high);
+        unsigned r = in->f->op[0].reg;
         unsigned host = gen_host_reg(r);
 
         if (gen_is_spilled(r)) {
@@ -62,28 +61,27 @@ static void gen_push(struct gen *g)
 
 static void gen_pop(struct gen *g)
 {
-    const struct insn *in = g->in;
+    const struct ginsn *in = g->in;
     unsigned n = push_size(g);
-    bool high;
     unsigned r;
 
     gen_stack_check(g, 0, n, false);
-    if (in->mem) {
+    if (in->f->mem) {
         gen_op_mem(g, 0x8b, n == 8, R_T1);
         e_store_gs(&g->e, JV_TMP, R_T1);
         /* The address is computed with RSP already raised (SDM, POP), but a
          * fault must leave RSP alone. */
         gen_stack_adjust(g, (int32_t)n);
-        gen_address(g, in->rm);
+        gen_address(g, form_rm(in->f));
         gen_stack_adjust(g, -(int32_t)n);
-        gen_check(g, gen_segment(g, in->rm), n, true);
+        gen_check(g, form_rm(in->f)->seg, n, true);
         e_load_gs(&g->e, R_T1, JV_TMP);
         gen_op_mem(g, 0x89, n == 8, R_T1);
         gen_store_done(g);
         gen_stack_adjust(g, (int32_t)n);
         return;
     }
-    r = insn_gpr(in->op[0].reg.value, &high);
+    r = in->f->op[0].reg;
     if (gen_is_spilled(r)) {
         gen_op_mem(g, 0x8b, n == 8, R_T1);
         gen_stack_adjust(g, (int32_t)n);
@@ -142,7 +140,7 @@ static void gen_sti(struct gen *g)
 /* STAC and CLAC move between the tables of the two supervisor modes. */
 static void gen_ac(struct gen *g)
 {
-    bool on = g->in->class == IC_STAC;
+    bool on = g->in->f->class == IC_STAC;
     unsigned mode = on || !(g->key & KEY_SMAP) ? JIT_SUPER_AC : JIT_SUPER;
     uint32_t key = (g->key & ~(uint32_t)(KEY_MODE_MASK | KEY_UNHOISTED)) |
                    mode << KEY_MODE_SHIFT;
@@ -156,7 +154,7 @@ static void gen_ac(struct gen *g)
 
 static void gen_rdtsc(struct gen *g)
 {
-    if (g->in->d.mnemonic == ZYDIS_MNEMONIC_RDTSCP) {
+    if (g->in->f->mnemonic == ZYDIS_MNEMONIC_RDTSCP) {
         /* As itself, since it waits for what is before it (SDM vol. 2). */
         e_bytes(&g->e, "\x0f\x01\xf9", 3);
         e_load32_gs(&g->e, R_CX, offsetof(struct x86_state, msr.tsc_aux));
@@ -175,24 +173,22 @@ static void gen_rdtsc(struct gen *g)
 
 static void gen_rdbase(struct gen *g)
 {
-    bool high;
-    unsigned r = insn_gpr(g->in->op[0].reg.value, &high);
-    bool fs = g->in->d.mnemonic == ZYDIS_MNEMONIC_RDFSBASE;
+    unsigned r = g->in->f->op[0].reg;
+    bool fs = g->in->f->mnemonic == ZYDIS_MNEMONIC_RDFSBASE;
 
-    e_op_gs(&g->e, 0x8b, g->in->d.operand_width == 64, R_T0,
+    e_op_gs(&g->e, 0x8b, g->in->f->operand_width == 64, R_T0,
             fs ? JV_FSBASE : JV_GSBASE);
     gen_store_reg(g, r, R_T0);
 }
 
 static void gen_wrbase(struct gen *g)
 {
-    bool high;
-    unsigned r = insn_gpr(g->in->op[0].reg.value, &high);
+    unsigned r = g->in->f->op[0].reg;
     uint64_t arg =
-        g->in->d.mnemonic == ZYDIS_MNEMONIC_WRFSBASE ? X86_FS : X86_GS;
+        g->in->f->mnemonic == ZYDIS_MNEMONIC_WRFSBASE ? X86_FS : X86_GS;
 
     gen_load_reg(g, R_T0, r);
-    if (g->in->d.operand_width == 32)
+    if (g->in->f->operand_width == 32)
         e_mov32_rr(&g->e, R_T0, R_T0);
     e_store_gs(&g->e, JV_TMP, R_T0);
     gen_helper(g, h_wrbase, arg, g->in->rip);
@@ -205,37 +201,20 @@ static unsigned width_code(unsigned bits)
 
 static void gen_string(struct gen *g)
 {
-    const struct insn *in = g->in;
+    const struct ginsn *in = g->in;
     uint64_t arg =
-        H_STRING_OP(in->d.opcode >> 1 & 7) |
-        H_STRING_SIZE(in->d.opcode & 1 ? width_code(in->d.operand_width) : 0) |
-        H_STRING_ADDR(width_code(in->d.address_width));
-    int seg = X86_DS;
+        H_STRING_OP(in->f->opcode >> 1 & 7) |
+        H_STRING_SIZE(in->f->opcode & 1 ? width_code(in->f->operand_width)
+                                        : 0) |
+        H_STRING_ADDR(width_code(in->f->address_width));
 
-    if (in->d.attributes & (ZYDIS_ATTRIB_HAS_REP | ZYDIS_ATTRIB_HAS_REPE))
+    if (in->f->rep)
         arg |= H_STRING_REP;
-    if (in->d.attributes & ZYDIS_ATTRIB_HAS_REPNE)
+    if (in->f->repne)
         arg |= H_STRING_REPNE;
-    for (unsigned i = 0; i < in->d.operand_count; i++)
-        if (in->op[i].type == ZYDIS_OPERAND_TYPE_MEMORY &&
-            in->op[i].mem.segment != ZYDIS_REGISTER_ES)
-            seg = gen_segment(g, &in->op[i]);
-    arg |= H_STRING_SEG((uint64_t)seg) | H_STRING_LENGTH(in->d.length);
+    arg |= H_STRING_SEG((uint64_t)in->f->string_seg) |
+           H_STRING_LENGTH(in->f->length);
     gen_helper(g, h_string, arg, in->rip);
-}
-
-static int sreg_number(const ZydisDecodedOperand *op)
-{
-    switch (op->type == ZYDIS_OPERAND_TYPE_REGISTER ? op->reg.value
-                                                    : ZYDIS_REGISTER_NONE) {
-    case ZYDIS_REGISTER_ES: return X86_ES;
-    case ZYDIS_REGISTER_CS: return X86_CS;
-    case ZYDIS_REGISTER_SS: return X86_SS;
-    case ZYDIS_REGISTER_DS: return X86_DS;
-    case ZYDIS_REGISTER_FS: return X86_FS;
-    case ZYDIS_REGISTER_GS: return X86_GS;
-    default: return -1;
-    }
 }
 
 static uint32_t cr_offset(unsigned n)
@@ -255,7 +234,7 @@ static void read_selector(struct gen *g, unsigned r, int seg)
                               (size_t)seg * sizeof(struct x86_seg) +
                               offsetof(struct x86_seg, sel));
 
-    if (g->in->d.operand_width == 16) {
+    if (g->in->f->operand_width == 16) {
         gen_load_reg(g, R_T0, r);
         e_u8(&g->e, 0x66); /* mov r10w, gs:[selector] */
         e_op_gs(&g->e, 0x8b, 0, R_T0, off);
@@ -269,35 +248,26 @@ static void read_selector(struct gen *g, unsigned r, int seg)
 /* MOV from and to selectors and CR0, 2, 3, 4 by registers, at CPL 0. */
 static void gen_mov_system(struct gen *g)
 {
-    const struct insn *in = g->in;
-    int dst = sreg_number(&in->op[0]), src = sreg_number(&in->op[1]);
-    bool high;
+    const struct ginsn *in = g->in;
+    const struct form_op *dst = &in->f->op[0], *src = &in->f->op[1];
+    uint64_t arg = (uint64_t)dst->reg | (uint64_t)src->reg << 8 |
+                   (uint64_t)in->f->length << 16;
 
-    if (src >= 0) {
-        read_selector(g, insn_gpr(in->op[0].reg.value, &high), src);
-    } else if (dst >= 0) {
-        gen_helper(g, h_mov_seg,
-                   (uint64_t)dst | insn_gpr(in->op[1].reg.value, &high) << 8 |
-                       (uint64_t)in->d.length << 16,
-                   in->rip);
-    } else if (ZydisRegisterGetClass(in->op[1].reg.value) ==
-               ZYDIS_REGCLASS_CONTROL) {
-        unsigned cr = (unsigned)ZydisRegisterGetId(in->op[1].reg.value);
-
-        e_load_gs(&g->e, R_T0, cr_offset(cr));
-        gen_store_reg(g, insn_gpr(in->op[0].reg.value, &high), R_T0);
+    if (src->kind == FORM_SEGMENT) {
+        read_selector(g, dst->reg, src->reg);
+    } else if (dst->kind == FORM_SEGMENT) {
+        gen_helper(g, h_mov_seg, arg, in->rip);
+    } else if (src->kind == FORM_CONTROL) {
+        e_load_gs(&g->e, R_T0, cr_offset(src->reg));
+        gen_store_reg(g, dst->reg, R_T0);
     } else {
-        gen_helper(g, h_mov_cr,
-                   (uint64_t)ZydisRegisterGetId(in->op[0].reg.value) |
-                       insn_gpr(in->op[1].reg.value, &high) << 8 |
-                       (uint64_t)in->d.length << 16,
-                   in->rip);
+        gen_helper(g, h_mov_cr, arg, in->rip);
     }
 }
 
-static h_fn *helper_of(ZydisMnemonic m)
+static h_fn *helper_of(unsigned mnemonic)
 {
-    switch (m) {
+    switch (mnemonic) {
     case ZYDIS_MNEMONIC_RDMSR: return h_rdmsr;
     case ZYDIS_MNEMONIC_WRMSR: return h_wrmsr;
     case ZYDIS_MNEMONIC_CPUID: return h_cpuid;
@@ -318,18 +288,18 @@ static h_fn *helper_of(ZydisMnemonic m)
 /* INVLPG, XSAVEC, XRSTOR ...: the linear address goes in a slot. */
 static void gen_address_helper(struct gen *g)
 {
-    const struct insn *in = g->in;
-    int seg = gen_segment(g, in->rm);
-    uint64_t arg = H_AREA_LENGTH(in->d.length);
+    const struct ginsn *in = g->in;
+    int seg = form_rm(in->f)->seg;
+    uint64_t arg = H_AREA_LENGTH(in->f->length);
     h_fn *fn = h_xsave;
 
-    gen_address(g, in->rm);
+    gen_address(g, form_rm(in->f));
     if (seg == X86_FS || seg == X86_GS) {
         e_load_gs(&g->e, R_T1, seg == X86_FS ? JV_FSBASE : JV_GSBASE);
         e_lea(&g->e, 1, R_T0, R_T0, R_T1, 1, 0);
     }
     e_store_gs(&g->e, JV_TMP, R_T0);
-    switch (in->d.mnemonic) {
+    switch (in->f->mnemonic) {
     case ZYDIS_MNEMONIC_INVLPG: fn = h_invlpg; break;
     case ZYDIS_MNEMONIC_XSAVEC64: arg |= H_AREA_SAVEC; break;
     case ZYDIS_MNEMONIC_XRSTOR64: arg |= H_AREA_RESTORE; break;
@@ -340,19 +310,19 @@ static void gen_address_helper(struct gen *g)
 
 static void gen_by_helper(struct gen *g)
 {
-    uint64_t arg = g->in->d.length | (uint64_t)g->in->d.operand_width << 8;
-    h_fn *fn = helper_of(g->in->d.mnemonic);
+    uint64_t arg = g->in->f->length | (uint64_t)g->in->f->operand_width << 8;
+    h_fn *fn = helper_of(g->in->f->mnemonic);
 
-    if (g->in->class == IC_RARE || g->in->class == IC_UD)
+    if (g->in->f->class == IC_RARE || g->in->f->class == IC_UD)
         fn = h_rare;
-    if (g->in->class == IC_RARE)
-        arg |= H_RARE_EXPECT((uint64_t)g->in->d.mnemonic);
+    if (g->in->f->class == IC_RARE)
+        arg |= H_RARE_EXPECT((uint64_t)g->in->f->mnemonic);
     gen_helper(g, fn, arg, g->in->rip);
 }
 
 void gen_system(struct gen *g)
 {
-    switch (g->in->class) {
+    switch (g->in->f->class) {
     case IC_PUSH: gen_push(g); break;
     case IC_POP: gen_pop(g); break;
     case IC_LEAVE: gen_leave(g); break;
@@ -366,8 +336,8 @@ void gen_system(struct gen *g)
     case IC_RDTSC: gen_rdtsc(g); break;
     case IC_STRING: gen_string(g); break;
     case IC_FSGSBASE:
-        if (g->in->d.mnemonic == ZYDIS_MNEMONIC_RDFSBASE ||
-            g->in->d.mnemonic == ZYDIS_MNEMONIC_RDGSBASE)
+        if (g->in->f->mnemonic == ZYDIS_MNEMONIC_RDFSBASE ||
+            g->in->f->mnemonic == ZYDIS_MNEMONIC_RDGSBASE)
             gen_rdbase(g);
         else
             gen_wrbase(g);

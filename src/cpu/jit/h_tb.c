@@ -42,25 +42,32 @@ struct tb *h_tb_find(struct jit_vcpu *jv, uint64_t rip, gpa_t gpa, uint32_t key)
     return NULL;
 }
 
+void h_tb_index(struct jit_engine *eng, uint32_t n)
+{
+    const struct tb *tb = &eng->tbs[n];
+    uint64_t end = (uint64_t)tb->host + tb->host_size;
+    uint32_t i = eng->nr_indexed;
+
+    for (; (uint64_t)i << JIT_INDEX_SHIFT < end; i++)
+        eng->tb_index[i] = i << JIT_INDEX_SHIFT < tb->host ? n - 1 : n;
+    __atomic_store_n(&eng->nr_indexed, i, __ATOMIC_RELEASE);
+}
+
 struct tb *h_tb_at(struct jit_engine *eng, uint64_t host_pc)
 {
     uint64_t off = host_pc - (uint64_t)eng->code_rx;
-    uint32_t lo = 1, hi = __atomic_load_n(&eng->nr_tbs, __ATOMIC_ACQUIRE);
+    uint32_t nr = __atomic_load_n(&eng->nr_tbs, __ATOMIC_ACQUIRE), i;
 
-    if (off >= eng->code_size)
+    if (off >> JIT_INDEX_SHIFT >=
+        __atomic_load_n(&eng->nr_indexed, __ATOMIC_ACQUIRE))
         return NULL;
-    while (hi - lo > 1) {
-        uint32_t mid = lo + (hi - lo) / 2;
-
-        if (eng->tbs[mid].host <= off)
-            lo = mid;
-        else
-            hi = mid;
-    }
-    if (lo >= hi || off < eng->tbs[lo].host ||
-        off - eng->tbs[lo].host >= eng->tbs[lo].host_size)
+    i = eng->tb_index[off >> JIT_INDEX_SHIFT];
+    while (i + 1 < nr && eng->tbs[i + 1].host <= off)
+        i++;
+    if (i == 0 || i >= nr || off < eng->tbs[i].host ||
+        off - eng->tbs[i].host >= eng->tbs[i].host_size)
         return NULL;
-    return &eng->tbs[lo];
+    return &eng->tbs[i];
 }
 
 unsigned h_tb_insn(struct jit_engine *eng, const struct tb *tb,
@@ -410,6 +417,9 @@ bool h_invalidate(struct jit_engine *eng, struct jit_vcpu *jv, gpa_t gpa,
     uint64_t from = gpa & GPAGE_MASK;
     bool any;
 
+    /* The store is seen before the look: tb.c marks before it reads. */
+    if (eng->nr_vcpus > 1)
+        atomic_thread_fence(memory_order_seq_cst);
     if (!pg || !atomic_load(&pg->code) ||
         !(atomic_load(&pg->chunks) & chunk_mask(from, from + len)))
         return false;

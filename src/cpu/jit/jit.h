@@ -317,7 +317,7 @@ enum {
     JIT_REQ_BLOCKS = 2  /* blocks went: drop jump caches and shadow stack */
 };
 
-enum { JIT_HASH_SIZE = 1 << 16, JIT_KPAGES = 4096 };
+enum { JIT_HASH_SIZE = 1 << 16, JIT_KPAGES = 4096, JIT_INDEX_SHIFT = 9 };
 
 /* A lock that freestanding code may take (futex). */
 struct jit_lock {
@@ -338,11 +338,15 @@ struct jit_engine {
     uint32_t code_size, code_used;
     struct tb *tbs; /* [0] is unused */
     uint32_t nr_tbs, max_tbs;
+    /* The last block that begins at or before each so many bytes of code. */
+    uint32_t *tb_index;
+    uint32_t nr_indexed;
     struct tb_link *links; /* [0] is unused */
     uint32_t nr_links, max_links;
     struct tb_map *maps;
     uint32_t nr_maps, max_maps;
     uint32_t *hash;
+    struct form_cache *forms;
     struct jit_page *pages;        /* by RAM page number */
     _Atomic uint64_t *write_hints; /* by RAM page: who may have write entries */
     /* Kernel pages that cross-page links rely on: linear page to RAM page. */
@@ -447,6 +451,8 @@ uint32_t h_tb_hash(gpa_t gpa, uint64_t rip, uint32_t key);
 struct tb *h_tb_at(struct jit_engine *eng, uint64_t host_pc);
 unsigned h_tb_insn(struct jit_engine *eng, const struct tb *tb,
                    uint64_t host_pc);
+/* eng->lock is held: block n, which is complete, can be found by h_tb_at(). */
+void h_tb_index(struct jit_engine *eng, uint32_t n);
 void h_tb_link(struct jit_engine *eng, uint32_t link, struct tb *to);
 void h_tb_link_alt(struct jit_vcpu *jv, uint32_t link);
 void h_tb_unlink_in(struct jit_engine *eng, struct tb *tb);

@@ -75,18 +75,6 @@ void rare_set_reg(struct rare *r, ZydisRegister reg, uint64_t v)
     }
 }
 
-enum x86_sreg rare_segment(const ZydisDecodedOperand *op)
-{
-    switch (op->mem.segment) {
-    case ZYDIS_REGISTER_ES: return X86_ES;
-    case ZYDIS_REGISTER_CS: return X86_CS;
-    case ZYDIS_REGISTER_SS: return X86_SS;
-    case ZYDIS_REGISTER_FS: return X86_FS;
-    case ZYDIS_REGISTER_GS: return X86_GS;
-    default: return X86_DS;
-    }
-}
-
 static uint64_t effective(const struct rare *r, const ZydisDecodedOperand *op)
 {
     uint64_t a =
@@ -126,12 +114,12 @@ int rare_linear(struct rare *r, enum x86_sreg seg, uint64_t off, unsigned len,
 int rare_address(struct rare *r, const ZydisDecodedOperand *op, unsigned len,
                  bool write, gva_t *gva)
 {
-    return rare_linear(r, rare_segment(op), effective(r, op), len, write, gva);
+    return rare_linear(r, insn_segment(op), effective(r, op), len, write, gva);
 }
 
 gva_t rare_gva(const struct rare *r, const ZydisDecodedOperand *op)
 {
-    return x86_linear(r->st, rare_segment(op), effective(r, op));
+    return x86_linear(r->st, insn_segment(op), effective(r, op));
 }
 
 int rare_element(struct rare *r, const ZydisDecodedOperand *op, unsigned at,
@@ -141,7 +129,7 @@ int rare_element(struct rare *r, const ZydisDecodedOperand *op, unsigned at,
 
     if (r->in->d.address_width == 32)
         off &= UINT32_MAX;
-    return rare_linear(r, rare_segment(op), off, len, write, gva);
+    return rare_linear(r, insn_segment(op), off, len, write, gva);
 }
 
 int rare_far_pointer(struct rare *r, const ZydisDecodedOperand *op,

@@ -39,7 +39,6 @@ int rare_far_pointer(struct rare *r, const ZydisDecodedOperand *op,
 /* The same of an offset in a segment. #SS or #GP also if not canonical. */
 int rare_linear(struct rare *r, enum x86_sreg seg, uint64_t off, unsigned len,
                 bool write, gva_t *gva);
-enum x86_sreg rare_segment(const ZydisDecodedOperand *op);
 /* Would a write of up to a page fault? */
 int rare_probe_write(struct rare *r, gva_t gva, unsigned len);
 int rare_read_mem(struct rare *r, gva_t gva, void *dst, unsigned len);

@@ -159,7 +159,7 @@ static int xlat(struct rare *r)
 
     for (unsigned i = 0; i < r->in->d.operand_count; i++)
         if (r->in->op[i].type == ZYDIS_OPERAND_TYPE_MEMORY)
-            seg = rare_segment(&r->in->op[i]);
+            seg = insn_segment(&r->in->op[i]);
     bx &= width == 16 ? UINT16_MAX : width == 32 ? UINT32_MAX : ~(uint64_t)0;
     if (rare_linear(r, seg, bx, 1, false, &gva) < 0 ||
         rare_read_mem(r, gva, &v, 1) < 0)
@@ -192,7 +192,7 @@ static struct port_string port_string(const struct rare *r, bool in,
     p.port = (uint16_t)r->st->gpr[X86_RDX];
     for (unsigned n = 0; !in && n < i->d.operand_count; n++)
         if (i->op[n].type == ZYDIS_OPERAND_TYPE_MEMORY)
-            p.seg = rare_segment(&i->op[n]);
+            p.seg = insn_segment(&i->op[n]);
     return p;
 }
 
@@ -267,17 +267,11 @@ static int string(struct rare *r)
     for (unsigned i = 0; i < in->d.operand_count; i++) {
         if (in->op[i].type != ZYDIS_OPERAND_TYPE_MEMORY)
             continue;
-        switch (in->op[i].mem.segment) {
-        case ZYDIS_REGISTER_CS: seg = X86_CS; break;
-        case ZYDIS_REGISTER_SS: seg = X86_SS; break;
-        case ZYDIS_REGISTER_FS: seg = X86_FS; break;
-        case ZYDIS_REGISTER_GS: seg = X86_GS; break;
-        default: break;
-        }
-        if (in->op[i].mem.segment == ZYDIS_REGISTER_ES &&
-            in->op[i].mem.base != ZYDIS_REGISTER_DI &&
-            in->op[i].mem.base != ZYDIS_REGISTER_EDI)
-            seg = X86_ES;
+        /* ES:DI is the destination, or the source by a prefix. */
+        if (in->op[i].mem.segment != ZYDIS_REGISTER_ES ||
+            (in->op[i].mem.base != ZYDIS_REGISTER_DI &&
+             in->op[i].mem.base != ZYDIS_REGISTER_EDI))
+            seg = (int)insn_segment(&in->op[i]);
     }
     rc = h_string(r->jv, arg | H_STRING_SEG((uint64_t)seg));
     r->delivered = rc != H_CONTINUE;

@@ -14,15 +14,8 @@ static bool is_sreg(const ZydisDecodedOperand *op, unsigned *n)
 {
     if (op->type != ZYDIS_OPERAND_TYPE_REGISTER)
         return false;
-    switch (op->reg.value) {
-    case ZYDIS_REGISTER_ES: *n = X86_ES; return true;
-    case ZYDIS_REGISTER_CS: *n = X86_CS; return true;
-    case ZYDIS_REGISTER_SS: *n = X86_SS; return true;
-    case ZYDIS_REGISTER_DS: *n = X86_DS; return true;
-    case ZYDIS_REGISTER_FS: *n = X86_FS; return true;
-    case ZYDIS_REGISTER_GS: *n = X86_GS; return true;
-    default: return false;
-    }
+    *n = (unsigned)insn_sreg(op->reg.value);
+    return insn_sreg(op->reg.value) >= 0;
 }
 
 static int push(struct rare *r)

@@ -44,19 +44,6 @@ static int mov_debug(struct rare *r)
     return X86_OK;
 }
 
-static int sreg_number(ZydisRegister reg)
-{
-    switch (reg) {
-    case ZYDIS_REGISTER_ES: return X86_ES;
-    case ZYDIS_REGISTER_CS: return X86_CS;
-    case ZYDIS_REGISTER_SS: return X86_SS;
-    case ZYDIS_REGISTER_DS: return X86_DS;
-    case ZYDIS_REGISTER_FS: return X86_FS;
-    case ZYDIS_REGISTER_GS: return X86_GS;
-    default: return -1;
-    }
-}
-
 static int mov_segment(struct rare *r)
 {
     const ZydisDecodedOperand *dst = &r->in->op[0], *src = &r->in->op[1];
@@ -64,7 +51,7 @@ static int mov_segment(struct rare *r)
     int n;
 
     if (dst->type == ZYDIS_OPERAND_TYPE_REGISTER &&
-        (n = sreg_number(dst->reg.value)) >= 0) {
+        (n = insn_sreg(dst->reg.value)) >= 0) {
         if (n == X86_CS)
             return rare_ud(r);
         if (rare_get(r, 1, &v) < 0 ||
@@ -74,7 +61,7 @@ static int mov_segment(struct rare *r)
             r->st->int_shadow = 1;
         return X86_OK;
     }
-    n = sreg_number(src->reg.value);
+    n = insn_sreg(src->reg.value);
     if (n < 0)
         return RARE_UNKNOWN;
     return rare_put(r, 0, r->st->seg[n].sel, 2);

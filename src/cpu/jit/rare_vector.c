@@ -298,7 +298,7 @@ static int gather(struct rare *r, unsigned idx_size, unsigned size)
     uint64_t base = gather_base(r, &op[1]);
     uint8_t element[8];
     gva_t gva;
-    enum x86_sreg seg = rare_segment(&op[1]);
+    enum x86_sreg seg = insn_segment(&op[1]);
     int rc = X86_OK;
 
     materialize(r->st);
@@ -412,7 +412,7 @@ static int maskmov_bytes(struct rare *r)
         const ZydisDecodedOperand *op = &r->in->op[i];
 
         if (op->type == ZYDIS_OPERAND_TYPE_MEMORY)
-            seg = rare_segment(op);
+            seg = insn_segment(op);
         else if (!src)
             src = op;
         else if (!mask)

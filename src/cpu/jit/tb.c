@@ -13,7 +13,12 @@
  * live where, emit host code, publish the block. The vCPU is outside
  * translated code.
  */
-enum { MAX_BRANCHES = 4, MAX_HOST = 60000 };
+enum {
+    MAX_BRANCHES = 4,
+    MAX_HOST = 60000,
+    /* of one translation: its instructions, and those that are peeked at */
+    MAX_FORMS = TB_MAX_INSNS + (MAX_BRANCHES + 2) * FORM_MAX_PEEK
+};
 
 static uint64_t page_number(const struct jit_engine *eng, gpa_t gpa)
 {
@@ -120,12 +125,13 @@ static unsigned decode_run(struct gen *g, const struct source *s, unsigned max,
 
     *more = *beyond = false;
     while (n < max && off < GPAGE_SIZE) {
-        struct insn *in = &g->insns[n];
+        struct ginsn *in = &g->insns[n];
         uint8_t buf[16] = {0};
         size_t have = copy_bytes(s, off, buf);
-        int rc = insn_decode(in, buf, have, g->key, g->eng->model, rip);
+        int rc = form_decode(g->eng->forms, in, buf, have, g->key,
+                             g->eng->model, rip);
 
-        if (rc < 0 || off + in->d.length > GPAGE_SIZE) {
+        if (rc < 0 || off + in->f->length > GPAGE_SIZE) {
             if (n > 0)
                 break; /* it starts a block of its own */
             if (!s->page2) {
@@ -134,24 +140,24 @@ static unsigned decode_run(struct gen *g, const struct source *s, unsigned max,
             }
         }
         if (!gen_64(g) &&
-            rip + (in->d.length ? in->d.length - 1u : 0) > g->cs_limit) {
+            rip + (in->f->length ? in->f->length - 1u : 0) > g->cs_limit) {
             *beyond = n == 0;
             break;
         }
         if (n > 0 && is_breakpoint(g->eng, g->cs_base + rip))
             break;
         n++;
-        off += in->d.length ? in->d.length : 1;
-        rip += in->d.length;
-        if (insn_ends_block(in) || in->d.length == 0)
+        off += in->f->length ? in->f->length : 1;
+        rip += in->f->length;
+        if (in->f->ends_block || in->f->length == 0)
             break;
-        if (in->class == IC_JCC && ++branches == MAX_BRANCHES)
+        if (in->f->class == IC_JCC && ++branches == MAX_BRANCHES)
             break;
         if (g->key & (KEY_STEP | KEY_BREAK | KEY_ONE))
             break;
         if (sti)
             break; /* the shadow of STI ends here */
-        sti = in->class == IC_STI;
+        sti = in->f->class == IC_STI;
     }
     return n;
 }
@@ -176,41 +182,42 @@ static uint32_t peek(const struct gen *g, uint64_t rip)
         if (!p)
             return X86_FLAGS_ARITH;
     }
-    return insn_peek_live(p, GPAGE_SIZE - off, g->key);
+    return form_peek_live(g->eng->forms, p, GPAGE_SIZE - off, g->key,
+                          g->eng->model);
 }
 
-static uint64_t target_of(const struct gen *g, const struct insn *in)
+static uint64_t target_of(const struct gen *g, const struct ginsn *in)
 {
-    uint64_t t = in->rip + in->d.length + (uint64_t)in->op[0].imm.value.s;
+    uint64_t t = in->rip + in->f->length + (uint64_t)in->imm;
 
     return gen_64(g) ? t : t & UINT32_MAX;
 }
 
 /* The same for a branch forward, perhaps to an instruction of this block. */
-static uint32_t live_at_target(const struct gen *g, const struct insn *in)
+static uint32_t live_at_target(const struct gen *g, const struct ginsn *in)
 {
     uint64_t t = target_of(g, in);
-    const struct insn *end = &g->insns[g->nr_insns];
+    const struct ginsn *end = &g->insns[g->nr_insns];
 
-    for (const struct insn *i = in + 1; i < end && i->rip <= t; i++)
+    for (const struct ginsn *i = in + 1; i < end && i->rip <= t; i++)
         if (i->rip == t)
             return i->flags_live;
     return peek(g, t);
 }
 
 /* Flags that live where control goes after in, besides the next one. */
-static uint32_t live_out(const struct gen *g, const struct insn *in, bool last)
+static uint32_t live_out(const struct gen *g, const struct ginsn *in, bool last)
 {
-    switch (in->class) {
+    switch (in->f->class) {
     case IC_JCC:
         return live_at_target(g, in) |
-               (last ? peek(g, in->rip + in->d.length) : 0);
+               (last ? peek(g, in->rip + in->f->length) : 0);
     case IC_JMP:
     case IC_CALL: return peek(g, target_of(g, in));
     default:
-        if (insn_ends_block(in))
+        if (in->f->ends_block)
             return X86_FLAGS_ARITH;
-        return last ? peek(g, in->rip + in->d.length) : 0;
+        return last ? peek(g, in->rip + in->f->length) : 0;
     }
 }
 
@@ -220,12 +227,12 @@ static void find_live(struct gen *g)
     uint32_t live = 0;
 
     for (unsigned i = g->nr_insns; i-- > 0;) {
-        struct insn *in = &g->insns[i];
+        struct ginsn *in = &g->insns[i];
 
         live |= live_out(g, in, i + 1 == g->nr_insns);
         if (g->key & (KEY_STEP | KEY_BREAK))
             live = X86_FLAGS_ARITH;
-        live = (live & ~in->flags_kill) | in->flags_read;
+        live = (live & ~in->flags_kill) | in->f->flags_read;
         in->flags_live = live;
     }
 }
@@ -234,7 +241,7 @@ static void find_live(struct gen *g)
 
 static void emit_one(struct gen *g)
 {
-    switch (g->in->class) {
+    switch (g->in->f->class) {
     case IC_PLAIN:
     case IC_FSTENV: gen_plain(g); break;
     case IC_NOP: break;
@@ -254,14 +261,14 @@ static void emit_one(struct gen *g)
 /* Behind an instruction that does not end a block by itself. */
 static void emit_end(struct gen *g)
 {
-    const struct insn *last = &g->insns[g->nr_insns - 1];
+    const struct ginsn *last = &g->insns[g->nr_insns - 1];
     bool after_sti =
-        g->nr_insns > 1 && g->insns[g->nr_insns - 2].class == IC_STI;
+        g->nr_insns > 1 && g->insns[g->nr_insns - 2].f->class == IC_STI;
 
     g->in = last;
     if (g->key & KEY_STEP) {
         gen_helper(g, h_step_done, 0, gen_next_rip(g));
-    } else if (last->class == IC_STI || after_sti) {
+    } else if (last->f->class == IC_STI || after_sti) {
         gen_store_rip(g, gen_next_rip(g));
         e_jmp_gs(&g->e, JV_GLUE + 8 * GLUE_DISPATCH);
     } else {
@@ -300,7 +307,7 @@ static bool emit_block(struct gen *g, struct tb *tb)
         g->shared_by = NULL;
     }
     g->win = false;
-    if (!insn_ends_block(&g->insns[g->nr_insns - 1]))
+    if (!g->insns[g->nr_insns - 1].f->ends_block)
         emit_end(g);
     tb->hot_size = (uint16_t)(g->e.p - g->start);
     gen_cold_all(g);
@@ -311,9 +318,9 @@ static void publish(struct gen *g, struct tb *tb, gpa_t gpa,
                     const struct source *s)
 {
     struct jit_engine *eng = g->eng;
-    const struct insn *last = &g->insns[g->nr_insns - 1];
+    const struct ginsn *last = &g->insns[g->nr_insns - 1];
     uint32_t *bucket = &eng->hash[h_tb_hash(gpa, g->rip, g->key)];
-    unsigned len = last->d.length ? last->d.length : 1;
+    unsigned len = last->f->length ? last->f->length : 1;
 
     tb->rip = g->rip;
     tb->cs_base = g->cs_base;
@@ -339,6 +346,7 @@ static void publish(struct gen *g, struct tb *tb, gpa_t gpa,
     }
     tb->hash_next = *bucket;
     eng->code_used = (uint32_t)(g->e.p - eng->code_rw);
+    h_tb_index(eng, g->tb);
     __atomic_store_n(&eng->nr_tbs, eng->nr_tbs + 1, __ATOMIC_RELEASE);
     __atomic_store_n(bucket, g->tb, __ATOMIC_RELEASE);
 }
@@ -370,6 +378,8 @@ static struct tb *build(struct jit_vcpu *jv, struct gen *g, gpa_t gpa,
         g->first_link = eng->nr_links;
         g->nr_cold = g->nr_map = 0;
         g->failed = false;
+        if (form_cache_full(eng->forms, MAX_FORMS))
+            form_cache_reset(eng->forms);
         g->nr_insns = decode_run(g, s, max, more, beyond);
         if (!g->nr_insns)
             return NULL;
@@ -381,7 +391,7 @@ static struct tb *build(struct jit_vcpu *jv, struct gen *g, gpa_t gpa,
         eng->nr_links = g->first_link;
         if (g->nr_insns == 1) {
             log_err("jit", "cannot translate %s at 0x%llx",
-                    ZydisMnemonicGetString(g->insns[0].d.mnemonic),
+                    ZydisMnemonicGetString(g->insns[0].f->mnemonic),
                     (unsigned long long)g->rip);
             return NULL;
         }

@@ -243,20 +243,6 @@ static void flags_are_known_to_the_bit(void **state)
     assert_int_equal(in.flags_read, X86_FLAGS_CF | X86_FLAGS_ZF);
 }
 
-static void a_look_ahead_finds_dead_flags(void **state)
-{
-    static const uint8_t kills[] = {0x48, 0x89, 0xd8, 0x48, 0x01, 0xd8};
-    static const uint8_t reads[] = {0x48, 0x89, 0xd8, 0x74, 0x00};
-    static const uint8_t system[] = {0x0f, 0x05};
-
-    (void)state;
-    assert_int_equal(insn_peek_live(kills, sizeof(kills), LONG3), 0);
-    assert_true(insn_peek_live(reads, sizeof(reads), LONG3) & X86_FLAGS_ZF);
-    assert_int_equal(insn_peek_live(system, sizeof(system), LONG3),
-                     X86_FLAGS_ARITH);
-    assert_int_equal(insn_peek_live(kills, 0, LONG3), X86_FLAGS_ARITH);
-}
-
 static void general_registers_have_their_numbers(void **state)
 {
     static const struct {
@@ -292,7 +278,6 @@ int main(void)
         cmocka_unit_test(a_cut_instruction_asks_for_more),
         cmocka_unit_test(too_long_is_not_too_short),
         cmocka_unit_test(flags_are_known_to_the_bit),
-        cmocka_unit_test(a_look_ahead_finds_dead_flags),
         cmocka_unit_test(general_registers_have_their_numbers),
     };
 

@@ -209,6 +209,16 @@ static void drop_console(struct pc *pc)
     virtio_console_fini(&pc->console);
 }
 
+static void drop_pci(struct pc *pc)
+{
+    pc_drain_disks(pc); /* what ends now still interrupts */
+    pci_host_fini(&pc->pci);
+    pc_unplug_disks(pc);
+    virtio_pci_fini(&pc->console_pci);
+    virtio_pci_fini(&pc->rng_pci);
+    i440fx_fini(&pc->board);
+}
+
 /* The host lets go of its functions before these are freed, so the host and
  * all that is on it are one stage. */
 static int make_pci(struct pc *pc, struct err *err)
@@ -227,8 +237,14 @@ static int make_pci(struct pc *pc, struct err *err)
                          SLOT_CONSOLE, 0, err);
     if (rc < 0)
         goto drop_rng;
+    rc = pc_plug_disks(pc, err);
+    if (rc < 0)
+        goto drop_disks;
     return 0;
 
+drop_disks:
+    drop_pci(pc);
+    return rc;
 drop_rng:
     pci_host_fini(&pc->pci);
     virtio_pci_fini(&pc->rng_pci);
@@ -241,14 +257,6 @@ drop_board:
 drop_host:
     pci_host_fini(&pc->pci);
     return rc;
-}
-
-static void drop_pci(struct pc *pc)
-{
-    pci_host_fini(&pc->pci);
-    virtio_pci_fini(&pc->console_pci);
-    virtio_pci_fini(&pc->rng_pci);
-    i440fx_fini(&pc->board);
 }
 
 static int make_vcpus(struct pc *pc, struct err *err)
@@ -288,11 +296,12 @@ static const struct {
     int (*make)(struct pc *pc, struct err *err);
     void (*drop)(struct pc *pc);
 } stages[] = {
-    {make_images, drop_images},   {make_memory, drop_memory},
-    {make_buses, drop_buses},     {pc_make_lapics, drop_lapics},
-    {make_devices, drop_devices}, {pc_map_devices, NULL},
-    {make_rng, drop_rng},         {make_console, drop_console},
-    {make_pci, drop_pci},         {make_vcpus, drop_vcpus},
+    {make_images, drop_images},     {make_memory, drop_memory},
+    {make_buses, drop_buses},       {pc_make_lapics, drop_lapics},
+    {make_devices, drop_devices},   {pc_map_devices, NULL},
+    {make_rng, drop_rng},           {make_console, drop_console},
+    {pc_make_disks, pc_drop_disks}, {make_pci, drop_pci},
+    {make_vcpus, drop_vcpus},
 };
 
 static void undo_stages(struct pc *pc)
@@ -343,6 +352,7 @@ int pc_load(struct pc *pc, struct err *err)
     pci_host_reset(&pc->pci);
     virtio_pci_reset(&pc->rng_pci);
     virtio_pci_reset(&pc->console_pci);
+    pc_reset_disks(pc);
     vcpu_set_reset(pc->vcpus);
     gmem_clear(&pc->gmem);
     return pc_boot(pc, err);
@@ -365,6 +375,16 @@ int pc_reset(struct pc *pc, struct err *err)
     atomic_store(&pc->event, PC_EVENT_NONE);
     vcpu_set_resume(pc->vcpus);
     return 0;
+}
+
+void pc_pause(struct pc *pc)
+{
+    vcpu_set_pause(pc->vcpus);
+}
+
+void pc_resume(struct pc *pc)
+{
+    vcpu_set_resume(pc->vcpus);
 }
 
 void pc_power_button(struct pc *pc)

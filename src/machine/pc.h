@@ -7,6 +7,7 @@
 
 #include "base/compiler.h"
 #include "base/err.h"
+#include "block/blk.h"
 #include "cpu/vcpu.h"
 #include "devices/pc/uart16550.h"
 #include "devices/virtio/virtio_console.h"
@@ -31,6 +32,13 @@ enum pc_event {
     PC_EVENT_ERROR         /* the engine cannot go on; it has logged why */
 };
 
+enum { PC_MAX_DISKS = 16 };
+
+struct pc_disk {
+    struct blk *blk;    /* borrowed until pc_free */
+    const char *serial; /* the guest sees 20 bytes at most; NULL = none */
+};
+
 struct pc_config {
     const char *engine;           /* "auto", "jit" */
     const struct engine_ops *ops; /* this one whatever engine says (tests) */
@@ -46,6 +54,12 @@ struct pc_config {
     struct console_backend console;
     void (*debugcon)(void *opaque, uint8_t byte); /* port 0x402; NULL = none */
     void *debugcon_opaque;
+    const struct pc_disk *disks; /* virtio disks, the first in the lowest slot;
+                                    borrowed until pc_free */
+    unsigned nr_disks;           /* 0..PC_MAX_DISKS */
+    /* pc_stuck_requests left 0 or came back to it. Any thread, locks held: may
+     * arm a timer. NULL = nobody cares. */
+    void (*disk_stuck)(void *opaque);
     /* The first event since the start or the last pc_reset; the rest are
      * dropped. On the loop's thread. The CPUs still run. */
     void (*event)(void *opaque, enum pc_event ev, uint32_t value);
@@ -67,6 +81,19 @@ MUST_CHECK int pc_reset(struct pc *pc, struct err *err);
 
 /* The operator pressed the power button. Any thread. */
 void pc_power_button(struct pc *pc);
+
+/* The CPUs stop, and go on when each pause was resumed. */
+void pc_pause(struct pc *pc);
+void pc_resume(struct pc *pc);
+
+/* Disk n has another size: tell the guest. */
+void pc_disk_resized(struct pc *pc, unsigned n);
+/* While paused: wait until no request is under way on any disk, but for what is
+ * stuck. */
+void pc_drain_disks(struct pc *pc);
+/* Requests that the host had no space for: they wait for pc_retry_stuck. */
+unsigned pc_stuck_requests(struct pc *pc);
+void pc_retry_stuck(struct pc *pc);
 
 struct vcpu_set *pc_vcpus(struct pc *pc);
 /* Where input for the guest goes. */

@@ -15,6 +15,7 @@
 #include "devices/pc/lapic.h"
 #include "devices/pc/reset_port.h"
 #include "devices/pci/i440fx.h"
+#include "devices/virtio/virtio_blk.h"
 #include "devices/virtio/virtio_pci.h"
 #include "devices/virtio/virtio_rng.h"
 #include "machine/image.h"
@@ -22,7 +23,15 @@
 #include "machine/pc.h"
 #include "x86/cpuid.h"
 
-/* Inside of struct pc, shared by pc.c, pc_map.c, pc_wire.c and pc_boot.c. */
+struct pc_disk_dev {
+    struct virtio_blk vb;
+    struct virtio_pci pci;
+    bool plugged;
+    char name[16]; /* "disk0" */
+};
+
+/* Inside of struct pc, shared by pc.c, pc_map.c, pc_wire.c, pc_boot.c and
+ * pc_disk.c. */
 struct pc {
     struct pc_config cfg;
     struct loop *loop;
@@ -53,6 +62,8 @@ struct pc {
     struct virtio_pci rng_pci;
     struct virtio_console console;
     struct virtio_pci console_pci;
+    struct pc_disk_dev *disk; /* nr_disks of them */
+    unsigned nr_disks;
 
     /* An event that waits for the loop: enum pc_event | value << 32, or 0.
      * Set by any thread, only if it is 0. */
@@ -78,6 +89,13 @@ void pc_tie_lapics(struct pc *pc);
 /* pc_boot.c: what firmware would leave behind, and the kernel. The CPUs and
  * devices are in power-on state, memory is clear. */
 MUST_CHECK int pc_boot(struct pc *pc, struct err *err);
+
+/* pc_disk.c: the devices; their PCI functions, which go after the host. */
+MUST_CHECK int pc_make_disks(struct pc *pc, struct err *err);
+void pc_drop_disks(struct pc *pc);
+MUST_CHECK int pc_plug_disks(struct pc *pc, struct err *err);
+void pc_unplug_disks(struct pc *pc);
+void pc_reset_disks(struct pc *pc);
 
 /* pc.c: remember an event for the owner. Any thread, any locks held. */
 void pc_post(struct pc *pc, enum pc_event ev, uint32_t value);

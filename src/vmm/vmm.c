@@ -18,6 +18,7 @@
 #include "base/log.h"
 #include "gdb/stub.h"
 #include "machine/pc.h"
+#include "vmm/commands.h"
 #include "vmm/console.h"
 #include "vmm/tty.h"
 
@@ -27,6 +28,10 @@ struct vmm {
     struct loop *loop;
     struct pc *pc;
     struct console serial, hvc, debugcon;
+    struct disks disks;
+    struct stuck stuck;
+    struct commands commands;
+    struct control *control; /* NULL = none */
     struct gdb_stub *gdb;
     struct tty tty;
     int signals;     /* signalfd */
@@ -104,6 +109,13 @@ static void on_signal(void *opaque, int fd, uint32_t events)
         tty_again(&vm->tty);
     else
         loop_stop(vm->loop, 128 + (int)info.ssi_signo);
+}
+
+static void on_disk_stuck(void *opaque)
+{
+    struct vmm *vm = opaque;
+
+    stuck_changed(&vm->stuck);
 }
 
 /* --- Devices and their consoles ------------------------------------------ */
@@ -249,6 +261,9 @@ static int make_machine(struct vmm *vm, struct err *err)
         .initrd = conf->initrd,
         .append = conf->append,
         .debug_exit = conf->debug_exit,
+        .disks = vm->disks.pc,
+        .nr_disks = vm->disks.nr,
+        .disk_stuck = on_disk_stuck,
         .event = on_event,
         .opaque = vm,
     };
@@ -278,6 +293,21 @@ static int make_gdb(struct vmm *vm, struct err *err)
     return rc;
 }
 
+static int make_control(struct vmm *vm, struct err *err)
+{
+    const char *path = vm->conf->control ? vm->conf->control : vm->cfg->control;
+
+    if (!path)
+        return 0;
+    vm->commands = (struct commands){.cfg = vm->cfg,
+                                     .loop = vm->loop,
+                                     .pc = vm->pc,
+                                     .disks = &vm->disks,
+                                     .stuck = &vm->stuck};
+    return control_new(&vm->control, vm->loop, path, commands_run,
+                       &vm->commands, err);
+}
+
 static int run_machine(struct vmm *vm, int *status, struct err *err)
 {
     int rc = pc_load(vm->pc, err);
@@ -287,19 +317,24 @@ static int run_machine(struct vmm *vm, int *status, struct err *err)
     rc = make_gdb(vm, err);
     if (rc < 0)
         return rc;
-    rc = open_consoles(vm, err);
+    rc = make_control(vm, err);
+    if (rc == 0)
+        rc = open_consoles(vm, err);
     if (rc == 0) {
         take_terminal(vm);
+        disks_watch(&vm->disks);
         pc_start(vm->pc);
         *status = loop_run(vm->loop);
         rc = vm->rc;
     }
+    if (vm->control)
+        control_free(vm->control);
     if (vm->gdb)
         gdb_stub_free(vm->gdb);
     return rc;
 }
 
-/* The machine goes before the consoles: its vCPUs write to them. */
+/* The machine goes before its disks and consoles: it writes to them. */
 static int run_with_loop(struct vmm *vm, int *status, struct err *err)
 {
     int rc = make_signals(vm, err);
@@ -309,12 +344,20 @@ static int run_with_loop(struct vmm *vm, int *status, struct err *err)
     rc = make_consoles(vm, err);
     if (rc < 0)
         goto drop_signals;
-    rc = make_machine(vm, err);
+    rc = disks_open(&vm->disks, vm->cfg, vm->loop, err);
     if (rc < 0)
         goto drop_consoles;
+    stuck_init(&vm->stuck, vm->loop);
+    rc = make_machine(vm, err);
+    vm->stuck.pc = vm->pc;
+    if (rc < 0)
+        goto close_disks;
     rc = run_machine(vm, status, err);
     pc_free(vm->pc);
 
+close_disks:
+    stuck_fini(&vm->stuck);
+    disks_close(&vm->disks);
 drop_consoles:
     drop_consoles(vm);
 drop_signals:

@@ -1,0 +1,140 @@
+#include "vmm/commands.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+/* --- Looking ---------------------------------------------------------------
+ */
+
+static json_t *text_or_null(const char *text)
+{
+    return text ? control_text(text) : json_null();
+}
+
+static json_t *disk_status(const struct disk *d)
+{
+    return json_pack(
+        "{s:s, s:o, s:I, s:b, s:o}", "format", d->blk->ops->name, "file",
+        text_or_null(d->path), "size", (json_int_t)blk_size(d->blk), "readonly",
+        (d->blk->flags & BLK_RDONLY) != 0, "problem", text_or_null(d->problem));
+}
+
+static const char *state_of(const struct commands *c)
+{
+    if (c->stuck->waits)
+        return "no-space";
+    return c->paused ? "paused" : "running";
+}
+
+static int do_status(struct commands *c, json_t **result)
+{
+    json_t *disks = json_array();
+
+    disks_look(c->disks);
+    for (unsigned i = 0; i < c->disks->nr; i++)
+        (void)json_array_append_new(disks, disk_status(&c->disks->disk[i]));
+    *result =
+        json_pack("{s:s, s:I, s:I, s:I, s:o}", "state", state_of(c), "pid",
+                  (json_int_t)getpid(), "cpus", (json_int_t)c->cfg->conf->cpus,
+                  "memory", (json_int_t)c->cfg->conf->memory, "disks", disks);
+    return *result ? 0 : -ENOMEM;
+}
+
+/* --- Disks -----------------------------------------------------------------
+ */
+
+static int do_resize(struct commands *c, const struct control_msg *msg,
+                     struct err *err)
+{
+    struct blk *blk;
+    int rc;
+
+    if (msg->disk >= c->disks->nr)
+        return err_set(err, -ENOENT, "resize disk %u: the machine has %u",
+                       msg->disk, c->disks->nr);
+    blk = c->disks->disk[msg->disk].blk;
+    if (blk->flags & BLK_RDONLY)
+        return err_set(err, -EROFS, "resize disk %u: it is read-only",
+                       msg->disk);
+    if (msg->size % 512 || msg->size < blk_size(blk))
+        return err_set(err, -EINVAL,
+                       "resize disk %u: %llu bytes are less than it has, or no "
+                       "multiple of 512: a running machine's disk only grows",
+                       msg->disk, (unsigned long long)msg->size);
+    rc = blk_resize(blk, msg->size, err);
+    if (rc == 0)
+        pc_disk_resized(c->pc, msg->disk);
+    return rc;
+}
+
+/* The CPUs are paused. */
+static int snapshot_paused(struct commands *c, const struct control_msg *msg,
+                           struct err *err)
+{
+    int rc;
+
+    pc_drain_disks(c->pc);
+    if (pc_stuck_requests(c->pc))
+        return err_set(err, -ENOSPC,
+                       "take a snapshot: the host has no space "
+                       "left for what the guest writes");
+    rc = disks_flush(c->disks, err);
+    if (rc < 0)
+        return rc;
+    return c->cfg->snapshot(c->cfg->opaque, msg->name, msg->text, err);
+}
+
+static int do_snapshot(struct commands *c, const struct control_msg *msg,
+                       struct err *err)
+{
+    int rc;
+
+    if (!c->cfg->snapshot)
+        return err_set(err, -ENOTSUP,
+                       "take a snapshot: this machine was not "
+                       "started from a VM's file");
+    pc_pause(c->pc);
+    rc = snapshot_paused(c, msg, err);
+    pc_resume(c->pc);
+    return rc;
+}
+
+/* --- The machine -----------------------------------------------------------
+ */
+
+static int do_pause(struct commands *c)
+{
+    if (!c->paused)
+        pc_pause(c->pc);
+    c->paused = true;
+    return 0;
+}
+
+static int do_resume(struct commands *c)
+{
+    if (c->stuck->waits)
+        stuck_retry(c->stuck);
+    if (c->paused)
+        pc_resume(c->pc);
+    c->paused = false;
+    return 0;
+}
+
+int commands_run(void *commands, const struct control_msg *msg, json_t **result,
+                 struct err *err)
+{
+    struct commands *c = commands;
+
+    switch (msg->cmd) {
+    case CONTROL_PING: return 0;
+    case CONTROL_STATUS: return do_status(c, result);
+    case CONTROL_DISK_RESIZE: return do_resize(c, msg, err);
+    case CONTROL_DISK_SNAPSHOT: return do_snapshot(c, msg, err);
+    case CONTROL_PAUSE: return do_pause(c);
+    case CONTROL_RESUME: return do_resume(c);
+    case CONTROL_QUIT: loop_stop(c->loop, VMM_EXIT_OK); return 0;
+    case CONTROL_NR_CMDS: break;
+    }
+    return err_set(err, -EINVAL, "there is no such command");
+}

@@ -1,0 +1,23 @@
+#ifndef HUSK_VMM_COMMANDS_H
+#define HUSK_VMM_COMMANDS_H
+
+#include "vmm/control.h"
+#include "vmm/disks.h"
+#include "vmm/stuck.h"
+#include "vmm/vmm.h"
+
+/* What the commands at the control socket do to a running machine. */
+struct commands {
+    const struct vmm_config *cfg;
+    struct loop *loop;
+    struct pc *pc;
+    struct disks *disks;
+    struct stuck *stuck;
+    bool paused; /* by a command */
+};
+
+/* A control_fn for a struct commands. */
+int commands_run(void *commands, const struct control_msg *msg, json_t **result,
+                 struct err *err);
+
+#endif

@@ -1,6 +1,7 @@
 #ifndef HUSK_BLOCK_HOSTFILE_H
 #define HUSK_BLOCK_HOSTFILE_H
 
+#include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/uio.h>
@@ -22,7 +23,9 @@ struct hostfile_ops {
                       uint64_t off);
     int64_t (*pwritev)(void *arg, int fd, const struct iovec *iov, int n,
                        uint64_t off, bool dsync);
-    int (*datasync)(void *arg, int fd);
+    /* why: a stable word for the place in the code that asks ("guest-flush"),
+     * for tests that leave one out. */
+    int (*datasync)(void *arg, int fd, const char *why);
     /* Makes a hole, or zeroes with blocks behind them if keep is set. */
     int (*punch)(void *arg, int fd, uint64_t off, uint64_t len, bool keep);
     int (*truncate)(void *arg, int fd, uint64_t size);
@@ -35,7 +38,8 @@ struct hostfile {
     bool direct, readonly, is_device;
     /* Whether the file system can make holes; learned by trying. */
     _Atomic bool can_punch, can_zero;
-    uint32_t align; /* of memory, offset and length; 1 if not direct */
+    uint32_t align;       /* of memory, offset and length; 1 if not direct */
+    pthread_rwlock_t rmw; /* direct: parts of a block exclude whole ones */
 };
 
 /* What the kernel does. */
@@ -50,6 +54,8 @@ MUST_CHECK int hostfile_open(struct hostfile *f, const char *path, int fd,
                              unsigned flags, const struct hostfile_ops *ops,
                              void *arg, struct err *err);
 void hostfile_close(struct hostfile *f);
+/* As close, but the descriptor stays open: it is the caller's again. */
+void hostfile_let_go(struct hostfile *f);
 
 /* Bytes beyond the end of the file read as zeroes. */
 MUST_CHECK int hostfile_readv(struct hostfile *f, uint64_t off,
@@ -61,7 +67,7 @@ MUST_CHECK int hostfile_writev(struct hostfile *f, uint64_t off,
                                const struct iovec *iov, int n, bool dsync);
 MUST_CHECK int hostfile_write(struct hostfile *f, uint64_t off, const void *buf,
                               uint64_t len);
-MUST_CHECK int hostfile_sync(struct hostfile *f);
+MUST_CHECK int hostfile_sync(struct hostfile *f, const char *why);
 /* The range reads as zeroes afterwards. If keep is clear its space goes back to
  * the host where the file system can do that. */
 MUST_CHECK int hostfile_zero(struct hostfile *f, uint64_t off, uint64_t len,

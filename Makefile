@@ -234,7 +234,8 @@ help:
 
 # Some tests bring their own rules.
 -include tests/diff/Makefile.inc tests/guest/Makefile.inc
--include tests/powercut/Makefile.inc
+-include tests/powercut/Makefile.inc tests/qcow2diff/Makefile.inc
+-include tests/hostile/Makefile.inc
 
 -include $(OBJS:.o=.d) $(FAKE_OBJS:.o=.d)
 -include $(UNIT_SRCS:%.c=$(OUT)/obj/%.d) $(FUZZ_SRCS:%.c=$(OUT)/obj/%.d)

@@ -10,8 +10,10 @@
  * asked for and after it has returned.
  */
 enum mark_op {
-    MARK_READY = 1, /* from here on the file must be an image */
-    MARK_WRITE,     /* sectors now hold version seq */
+    /* From here on the file must be an image, of seq sectors, all of which
+     * hold version id. */
+    MARK_READY = 1,
+    MARK_WRITE, /* sectors now hold version seq */
     MARK_ZERO,
     MARK_DISCARD, /* they are as before, or zeroes */
     MARK_FLUSH,
@@ -21,7 +23,8 @@ enum mark_op {
     MARK_DELETE,
     MARK_SETTINGS, /* generation seq, a text that names it */
     MARK_BARRIER,  /* the store is about to sync, for the reason in name */
-    MARK_CLOSED    /* properly: nothing may leak */
+    MARK_CLOSED,   /* properly: nothing may leak */
+    MARK_KILLED    /* and opened again: what was not flushed may be lost */
 };
 
 enum mark_phase { MARK_BEGIN, MARK_END, MARK_FAILED };
@@ -54,8 +57,9 @@ static inline void sector_fill(uint64_t *w, uint64_t sector, uint64_t seq)
     w[0] = 0x5455432d52574f50ULL; /* "POWR-CUT" */
     w[1] = sector;
     w[2] = seq;
+    /* Version 1 can be compressed. */
     for (i = 3; i < SECTOR_WORDS; i++)
-        w[i] = (x + i) * 0xff51afd7ed558ccdULL;
+        w[i] = seq == 1 ? sector : (x + i) * 0xff51afd7ed558ccdULL;
 }
 
 /* The version that buf holds of the sector; -1 if it holds none. */

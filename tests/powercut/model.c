@@ -20,16 +20,16 @@ static bool view_room(struct model_view *v, uint64_t nr)
     return true;
 }
 
-static const struct model_sector zeroes = {.count = 1};
-
-static bool view_resize(struct model_view *v, uint64_t nr)
+/* New sectors hold this version. */
+static bool view_resize(struct model_view *v, uint64_t nr, uint32_t version)
 {
+    struct model_sector fresh = {.count = 1, .version = {version}};
     uint64_t i;
 
     if (!view_room(v, nr))
         return false;
     for (i = v->nr; i < nr; i++)
-        v->sectors[i] = zeroes;
+        v->sectors[i] = fresh;
     v->nr = nr;
     return true;
 }
@@ -58,6 +58,15 @@ static void view_flush(struct model_view *v)
                 s->count * sizeof(s->version[0]));
         s->certain = 0;
     }
+}
+
+/* Which of the versions are there nobody knows; the next write is. */
+static void view_killed(struct model_view *v)
+{
+    uint64_t i;
+
+    for (i = 0; i < v->nr; i++)
+        v->sectors[i].certain = 0;
 }
 
 static void view_free(struct model_view *v)
@@ -157,7 +166,7 @@ static bool begin_change(struct model *m, const struct mark *k)
         s = model_snapshot(m, k->id);
         return s && view_copy(&m->next, &s->view);
     }
-    return view_copy(&m->next, &m->disk) && view_resize(&m->next, k->seq);
+    return view_copy(&m->next, &m->disk) && view_resize(&m->next, k->seq, 0);
 }
 
 static void change_mark(struct model *m, const struct mark *k)
@@ -229,7 +238,8 @@ void model_mark(struct model *m, const struct mark *k)
     switch (k->op) {
     case MARK_READY:
         m->ready = true;
-        if (!view_resize(&m->disk, k->seq))
+        m->base = k->id ? k->seq : 0;
+        if (!view_resize(&m->disk, k->seq, k->id))
             m->confused = "no memory";
         break;
     case MARK_WRITE:
@@ -245,6 +255,7 @@ void model_mark(struct model *m, const struct mark *k)
         view_flush(&m->disk);
         m->closed = true;
         break;
+    case MARK_KILLED: view_killed(&m->disk); break;
     case MARK_BARRIER: break;
     default: m->confused = "an unknown mark"; break;
     }

@@ -37,6 +37,7 @@ struct model_snapshot {
 
 struct model {
     bool ready;
+    uint64_t base; /* sectors that a backing file has, of version 1 */
     struct model_view disk;
     /* While the whole disk changes (apply, resize): what it becomes. */
     bool changing;

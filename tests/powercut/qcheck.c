@@ -143,10 +143,12 @@ static void check_copied(struct qcheck *c, uint64_t off, bool copied,
     uint64_t n = off / c->q->cluster, count = qimg_refcount(c->q, n);
 
     if (copied && count != 1)
-        corrupt(c,
-                "%s of %" PRIu64 " (cluster %" PRIu64
-                ") claims refcount 1, which is %" PRIu64,
-                what, place, n, count);
+        say(c,
+            c->q->incompatible & QIMG_DIRTY ? &c->rep->false_copied
+                                            : &c->rep->corruptions,
+            "%s of %" PRIu64 " (cluster %" PRIu64
+            ") claims refcount 1, which is %" PRIu64,
+            what, place, n, count);
     else if (!copied && count == 1)
         say(c, &c->rep->not_copied,
             "%s of %" PRIu64 " (cluster %" PRIu64

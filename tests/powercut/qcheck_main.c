@@ -34,7 +34,9 @@ static int check(const char *path)
     (void)printf("%s: %u corruptions, %u leaks, %u without copied bit%s%s\n",
                  path, rep.corruptions, rep.leaks, rep.not_copied,
                  rep.first[0] ? ": " : "", rep.first);
-    status = rep.corruptions || rep.not_copied ? 2 : rep.leaks ? 3 : 0;
+    status = rep.corruptions || rep.not_copied || rep.false_copied ? 2
+             : rep.leaks                                           ? 3
+                                                                   : 0;
     qcheck_free(&c);
     (void)munmap(map, (size_t)st.st_size);
     return status;

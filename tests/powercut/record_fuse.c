@@ -122,8 +122,12 @@ static int rec_write(const char *path, const char *buf, size_t len, off_t off,
 {
     ssize_t n = pwrite((int)fi->fh, buf, len, off);
 
-    if (n > 0)
+    if (n > 0) {
         note(path, TRACE_WRITE, (uint64_t)off, (uint64_t)n, buf);
+        /* RWF_DSYNC, too, comes as a flag of the request. */
+        if (fi->flags & O_DSYNC)
+            note(path, TRACE_SYNC, (uint64_t)off, (uint64_t)n, NULL);
+    }
     return ret(n);
 }
 

@@ -200,7 +200,7 @@ static void put_write(struct tracer *t, int file, const struct task *k,
     else
         put_written(t, file, k->tid, off, &one, 1, len);
     if (k->regs.orig_rax == SYS_pwritev2 && (k->regs.r9 & RWF_DSYNC))
-        trace_put(t->w, TRACE_SYNC, file, 0, 0, NULL);
+        trace_put(t->w, TRACE_SYNC, file, off, len, NULL);
 }
 
 static void put_fallocate(struct tracer *t, int file, const struct task *k)

@@ -93,10 +93,11 @@ static const char *judge(struct replay *r, const struct cut *c)
         return rep->first;
     r->n.leaky += rep->leaks != 0;
     r->n.not_copied += rep->not_copied != 0;
-    if (rep->not_copied && !r->opt->lenient)
+    if (rep->not_copied && !r->opt->lenient &&
+        !(r->img.incompatible & QIMG_DIRTY))
         return rep->first;
     if (r->model.closed && c->mode == CUT_ALL &&
-        (rep->leaks || rep->not_copied))
+        (rep->leaks || rep->not_copied || rep->false_copied))
         return rep->first;
     if (!verify_image(&r->verify, &r->model, &r->img))
         return r->verify.why;

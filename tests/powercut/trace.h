@@ -20,7 +20,7 @@ enum trace_kind {
     TRACE_WRITE,    /* data at off */
     TRACE_SIZE,     /* the file now ends at off */
     TRACE_ZERO,     /* len bytes at off now read as zeroes (hole or not) */
-    TRACE_SYNC,     /* fsync, fdatasync, O_SYNC or RWF_DSYNC has returned */
+    TRACE_SYNC,     /* all of the file is stable, or (O_DSYNC) len at off */
     TRACE_MARK      /* data: one mark */
 };
 

@@ -65,6 +65,19 @@ static bool verify_cluster(struct verify *v, const char *what,
     return true;
 }
 
+/* A backing file holds version 1 of each of its sectors. */
+static void fill_backing(const struct verify *v, uint64_t len, uint64_t n)
+{
+    uint64_t i, words[SECTOR_WORDS];
+
+    for (i = 0; i < len / SECTOR; i++) {
+        uint64_t s = n * (len / SECTOR) + i;
+
+        sector_fill(words, s, s < v->base);
+        memcpy(v->cluster + i * SECTOR, words, SECTOR);
+    }
+}
+
 /* Where the cluster's bytes are, NULL for zeroes; false if unreadable. */
 static bool locate(struct verify *v, const struct qimg *q,
                    const struct qview *view, uint64_t n, const uint8_t **buf)
@@ -72,6 +85,11 @@ static bool locate(struct verify *v, const struct qimg *q,
     struct qmap m = qimg_map(q, view, n);
 
     *buf = NULL;
+    if (m.kind == QMAP_ABSENT && q->backing_offset) {
+        fill_backing(v, q->cluster, n);
+        *buf = v->cluster;
+        return true;
+    }
     if (m.kind == QMAP_ZERO || (m.kind == QMAP_ABSENT && !m.subclusters))
         return true;
     if (m.kind == QMAP_DATA && !(q->incompatible & QIMG_EXTENDED_L2) &&
@@ -156,6 +174,7 @@ bool verify_image(struct verify *v, struct model *m, const struct qimg *q)
 {
     if (!grow(v, q))
         return false;
+    v->base = m->base;
     if (!verify_view(v, "disk", &m->disk, q, &q->active) &&
         (!m->changing || !verify_view(v, "disk", &m->next, q, &q->active)))
         return false;

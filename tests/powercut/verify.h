@@ -7,6 +7,7 @@
 /* Whether an image holds what the model says; false with a sentence in why. */
 struct verify {
     uint8_t *cluster; /* room for one */
+    uint64_t base;    /* as in the model */
     char why[200];
 };
 

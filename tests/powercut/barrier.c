@@ -1,0 +1,81 @@
+#include "barrier.h"
+
+#include <execinfo.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+/*
+ * The name of a sync is where it is called from: three return addresses above
+ * the hook and hostfile.c. The program is linked at a fixed address, so that
+ * addr2line can tell which function each belongs to.
+ */
+enum {
+    SKIP = 3, /* here, the hook, hostfile.c's function */
+    KEEP = 3
+};
+
+void barrier_mark(const struct barrier *b, const struct mark *k)
+{
+    if (write(b->marks, k, sizeof(*k)) != (ssize_t)sizeof(*k))
+        abort();
+}
+
+void barrier_name(const struct barrier *b, const char *name)
+{
+    struct mark k = {.op = MARK_BARRIER};
+
+    (void)snprintf(k.name, sizeof(k.name), "%s", name);
+    barrier_mark(b, &k);
+}
+
+static __attribute__((noinline)) void mark_caller(const struct barrier *b)
+{
+    void *at[SKIP + KEEP];
+    char name[32];
+    int n = backtrace(at, SKIP + KEEP), i, len = 0;
+
+    for (i = SKIP; i < n && len < (int)sizeof(name) - 10; i++)
+        len += snprintf(name + len, sizeof(name) - (size_t)len, "%s%lx",
+                        len ? "/" : "", (unsigned long)at[i]);
+    barrier_name(b, name);
+}
+
+static int64_t hook_preadv(void *arg, int fd, const struct iovec *iov, int n,
+                           uint64_t off)
+{
+    (void)arg;
+    return hostfile_kernel.preadv(NULL, fd, iov, n, off);
+}
+
+static int64_t hook_pwritev(void *arg, int fd, const struct iovec *iov, int n,
+                            uint64_t off, bool dsync)
+{
+    if (dsync)
+        mark_caller(arg);
+    return hostfile_kernel.pwritev(NULL, fd, iov, n, off, dsync);
+}
+
+static int hook_datasync(void *arg, int fd)
+{
+    mark_caller(arg);
+    return hostfile_kernel.datasync(NULL, fd);
+}
+
+static int hook_punch(void *arg, int fd, uint64_t off, uint64_t len, bool keep)
+{
+    (void)arg;
+    return hostfile_kernel.punch(NULL, fd, off, len, keep);
+}
+
+static int hook_truncate(void *arg, int fd, uint64_t size)
+{
+    (void)arg;
+    return hostfile_kernel.truncate(NULL, fd, size);
+}
+
+const struct hostfile_ops barrier_ops = {.preadv = hook_preadv,
+                                         .pwritev = hook_pwritev,
+                                         .datasync = hook_datasync,
+                                         .punch = hook_punch,
+                                         .truncate = hook_truncate};

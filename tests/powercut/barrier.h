@@ -1,0 +1,22 @@
+#ifndef HUSK_TESTS_POWERCUT_BARRIER_H
+#define HUSK_TESTS_POWERCUT_BARRIER_H
+
+#include "block/hostfile.h"
+#include "marks.h"
+
+/*
+ * The functions under the store, as the workload gives them to it: the
+ * kernel's, and before each sync a mark that says who asked for it, so that the
+ * replayer can leave out the syncs of one place in the code.
+ */
+struct barrier {
+    int marks; /* descriptor of the file of marks */
+};
+
+extern const struct hostfile_ops barrier_ops; /* arg: struct barrier */
+
+void barrier_mark(const struct barrier *b, const struct mark *k);
+/* The mark of a sync that is not the block layer's own. */
+void barrier_name(const struct barrier *b, const char *name);
+
+#endif

@@ -1,0 +1,519 @@
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "barrier.h"
+#include "block/qcow2.h"
+#include "vmfile/slots.h"
+
+/*
+ * workload: random changes of a disk through husk's store, each noted in the
+ * file "marks" before and after. Sessions run in children that close the image
+ * or just end; what they must know of each other is in shared memory.
+ */
+enum {
+    SECTOR = 512,
+    MAX_RUN = 64, /* sectors of a request, and */
+    MAX_CLUSTERS = 4,
+    MAX_SNAPSHOTS = 6,
+    DIRTY_MAX = 10 /* requests between flushes */
+};
+
+struct shared {
+    uint64_t seed, seq, sectors, settings;
+    uint32_t next_id, snapshots[MAX_SNAPSHOTS], nr_snapshots;
+    unsigned since_flush, ops_left;
+};
+
+struct work {
+    struct shared *s;
+    struct barrier barrier;
+    const char *path, *create_by;
+    uint64_t max_sectors;
+    uint32_t cluster_bits, refcount_order, cache_bytes;
+    unsigned ops;
+    bool with_settings, direct;
+    struct qcow2 *q;
+    struct blk *blk;
+    uint8_t *buf;
+};
+
+static uint64_t next_random(struct work *w)
+{
+    uint64_t x = w->s->seed += 0x9e3779b97f4a7c15ULL;
+
+    x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9ULL;
+    x = (x ^ x >> 27) * 0x94d049bb133111ebULL;
+    return x ^ x >> 31;
+}
+
+static uint64_t below(struct work *w, uint64_t n)
+{
+    return next_random(w) % n;
+}
+
+static void die(const char *what, const char *why)
+{
+    (void)fprintf(stderr, "workload: %s: %s\n", what, why);
+    exit(1);
+}
+
+static struct mark begin(struct work *w, struct mark k)
+{
+    k.phase = MARK_BEGIN;
+    barrier_mark(&w->barrier, &k);
+    return k;
+}
+
+static void end(struct work *w, struct mark k, int rc)
+{
+    k.phase = rc < 0 ? MARK_FAILED : MARK_END;
+    barrier_mark(&w->barrier, &k);
+}
+
+/* -- Requests ---------------------------------------------------------------
+ */
+
+static void pick_range(struct work *w, struct mark *k)
+{
+    uint64_t cluster = (1ULL << w->cluster_bits) / SECTOR;
+    uint64_t max = MAX_CLUSTERS * cluster;
+
+    if (below(w, 4))
+        max = cluster < 4 ? 4 : cluster;
+    k->sector = below(w, w->s->sectors);
+    /* Half of the ranges fill whole clusters. */
+    if (below(w, 2))
+        k->sector -= k->sector % cluster;
+    k->count = 1 + below(w, max);
+    if (below(w, 2))
+        k->count = 1 + below(w, 4);
+    else if (below(w, 2))
+        k->count = cluster;
+    if (k->count > w->s->sectors - k->sector)
+        k->count = w->s->sectors - k->sector;
+}
+
+static void do_write(struct work *w)
+{
+    struct mark k = {.op = MARK_WRITE, .fua = !below(w, 8)};
+    uint64_t i;
+    int rc;
+
+    pick_range(w, &k);
+    k.seq = ++w->s->seq;
+    for (i = 0; i < k.count; i++) {
+        uint64_t words[SECTOR_WORDS];
+
+        sector_fill(words, k.sector + i, k.seq);
+        memcpy(w->buf + i * SECTOR, words, SECTOR);
+    }
+    k = begin(w, k);
+    rc = blk_write(w->blk, k.sector * SECTOR, w->buf, k.count * SECTOR,
+                   k.fua ? BLK_FUA : 0);
+    end(w, k, rc);
+    if (rc)
+        die("write", strerror(-rc));
+}
+
+static void do_zero(struct work *w)
+{
+    struct mark k = {.op = MARK_ZERO, .fua = !below(w, 8)};
+    unsigned flags = (k.fua ? BLK_FUA : 0) | (below(w, 2) ? BLK_UNMAP : 0);
+    int rc;
+
+    pick_range(w, &k);
+    k = begin(w, k);
+    rc = blk_zero(w->blk, k.sector * SECTOR, k.count * SECTOR, flags);
+    end(w, k, rc);
+    if (rc)
+        die("zero", strerror(-rc));
+}
+
+static void do_discard(struct work *w)
+{
+    struct mark k = {.op = MARK_DISCARD};
+    int rc;
+
+    pick_range(w, &k);
+    k = begin(w, k);
+    rc = blk_discard(w->blk, k.sector * SECTOR, k.count * SECTOR);
+    end(w, k, rc);
+    if (rc)
+        die("discard", strerror(-rc));
+}
+
+static void do_flush(struct work *w)
+{
+    struct mark k = begin(w, (struct mark){.op = MARK_FLUSH});
+    int rc = blk_flush(w->blk);
+
+    end(w, k, rc);
+    if (rc)
+        die("flush", strerror(-rc));
+    w->s->since_flush = 0;
+}
+
+/* -- The whole image ---------------------------------------------------------
+ */
+
+static void do_resize(struct work *w)
+{
+    struct mark k = {.op = MARK_RESIZE};
+    struct err err;
+    int rc;
+
+    if (w->s->sectors >= w->max_sectors)
+        return;
+    k.seq = w->s->sectors + 1 + below(w, w->max_sectors / 4);
+    if (k.seq > w->max_sectors)
+        k.seq = w->max_sectors;
+    k = begin(w, k);
+    rc = blk_resize(w->blk, k.seq * SECTOR, &err);
+    end(w, k, rc);
+    if (rc)
+        die("resize", err.text);
+    w->s->sectors = k.seq;
+}
+
+static void do_snapshot(struct work *w)
+{
+    struct mark k = {.op = MARK_SNAPSHOT, .id = w->s->next_id};
+    char id[16];
+    struct qcow2_snap_new new = {.id = id, .name = id};
+    struct err err;
+    int rc;
+
+    if (w->s->nr_snapshots == MAX_SNAPSHOTS || !w->refcount_order)
+        return;
+    w->s->next_id++;
+    (void)snprintf(id, sizeof(id), "%u", k.id);
+    k = begin(w, k);
+    rc = qcow2_snap_create(w->q, &new, NULL, &err);
+    end(w, k, rc);
+    if (rc == -EOVERFLOW)
+        return;
+    if (rc)
+        die("snapshot", err.text);
+    w->s->snapshots[w->s->nr_snapshots++] = k.id;
+}
+
+/* Apply may change the size of the disk. */
+static void do_apply(struct work *w)
+{
+    struct mark k = {.op = MARK_APPLY};
+    char id[16];
+    struct err err;
+    int rc;
+
+    if (!w->s->nr_snapshots)
+        return;
+    k.id = w->s->snapshots[below(w, w->s->nr_snapshots)];
+    (void)snprintf(id, sizeof(id), "%u", k.id);
+    k = begin(w, k);
+    rc = qcow2_snap_apply(w->q, id, &err);
+    end(w, k, rc);
+    if (rc && rc != -EOVERFLOW)
+        die("apply", err.text);
+    w->s->sectors = blk_size(w->blk) / SECTOR;
+}
+
+static void do_delete(struct work *w)
+{
+    struct mark k = {.op = MARK_DELETE};
+    char id[16];
+    struct err err;
+    uint64_t i;
+    int rc;
+
+    if (!w->s->nr_snapshots)
+        return;
+    i = below(w, w->s->nr_snapshots);
+    k.id = w->s->snapshots[i];
+    (void)snprintf(id, sizeof(id), "%u", k.id);
+    k = begin(w, k);
+    rc = qcow2_snap_delete(w->q, id, &err);
+    end(w, k, rc);
+    if (rc)
+        die("delete", err.text);
+    w->s->snapshots[i] = w->s->snapshots[--w->s->nr_snapshots];
+}
+
+static int slot_write(void *arg, const void *buf, uint32_t len, uint64_t off)
+{
+    const struct work *w = arg;
+    int fd = open(w->path, O_RDWR | O_CLOEXEC);
+    ssize_t n = pwrite(fd, buf, len, (off_t)off);
+
+    (void)close(fd);
+    return n == (ssize_t)len ? 0 : -EIO;
+}
+
+static int slot_sync(void *arg)
+{
+    const struct work *w = arg;
+    int fd = open(w->path, O_RDWR | O_CLOEXEC), rc;
+
+    barrier_name(&w->barrier, "settings");
+    rc = fdatasync(fd);
+    (void)close(fd);
+    return rc;
+}
+
+static size_t settings_text(struct work *w, char *text, size_t room,
+                            uint64_t tag)
+{
+    size_t len = 100 + below(w, room - 200);
+    int n = snprintf(text, room, "{\"powercut\":%llu,\"padding\":\"",
+                     (unsigned long long)tag);
+
+    memset(text + n, 'x', len - (size_t)n);
+    memcpy(text + len, "\"}", 3);
+    return len + 2;
+}
+
+static void do_settings(struct work *w)
+{
+    struct slots_io io = {.write = slot_write, .sync = slot_sync, .arg = w};
+    struct mark k = {.op = MARK_SETTINGS, .seq = w->s->settings + 1};
+    static char text[SLOTS_MAX_TEXT];
+    struct err err;
+    size_t len;
+    int fd, rc;
+
+    if (!w->with_settings)
+        return;
+    len = settings_text(w, text, below(w, 2) ? 1000 : sizeof(text), k.seq);
+    fd = open(w->path, O_RDWR | O_CLOEXEC);
+    k = begin(w, k);
+    rc = slots_write(fd, w->path, &io, text, len, &err);
+    end(w, k, rc);
+    (void)close(fd);
+    if (rc)
+        die("settings", err.text);
+    w->s->settings = k.seq;
+}
+
+/* -- Sessions -----------------------------------------------------------------
+ */
+
+static void open_image(struct work *w)
+{
+    struct qcow2_opts opts = {.flags = w->direct ? BLK_DIRECT : 0,
+                              .cache_bytes = w->cache_bytes,
+                              .host = &barrier_ops,
+                              .host_arg = &w->barrier};
+    struct err err;
+
+    if (qcow2_open(w->path, -1, &opts, &w->q, &err))
+        die("open", err.text);
+    w->blk = qcow2_blk(w->q);
+}
+
+static void close_image(struct work *w)
+{
+    struct mark k = begin(w, (struct mark){.op = MARK_FLUSH});
+    int rc = qcow2_close(w->q);
+
+    if (rc)
+        die("close", strerror(-rc));
+    end(w, k, 0);
+    end(w, (struct mark){.op = MARK_CLOSED}, 0);
+    w->s->since_flush = 0;
+}
+
+static void one_op(struct work *w)
+{
+    unsigned dice = (unsigned)below(w, 100);
+
+    if (w->s->since_flush >= DIRTY_MAX || dice < 20) {
+        do_flush(w);
+        return;
+    }
+    w->s->since_flush++;
+    if (dice < 60)
+        do_write(w);
+    else if (dice < 68)
+        do_zero(w);
+    else if (dice < 78)
+        do_discard(w);
+    else if (dice < 81)
+        do_resize(w);
+    else if (dice < 86)
+        do_snapshot(w);
+    else if (dice < 89)
+        do_apply(w);
+    else if (dice < 93)
+        do_delete(w);
+    else
+        do_settings(w);
+}
+
+/* One process: 0 if it closed the image, 2 if it just ended. */
+static int session(struct work *w)
+{
+    unsigned ops = 5 + (unsigned)below(w, 80);
+
+    open_image(w);
+    for (; ops && w->s->ops_left; ops--, w->s->ops_left--)
+        one_op(w);
+    if (w->s->ops_left && !below(w, 3))
+        return 2;
+    close_image(w);
+    return 0;
+}
+
+static void run(struct work *w)
+{
+    int status;
+    pid_t pid;
+
+    while (w->s->ops_left) {
+        pid = fork();
+        if (!pid)
+            _exit(session(w));
+        if (pid < 0 || waitpid(pid, &status, 0) != pid)
+            die("fork", strerror(errno));
+        if (!WIFEXITED(status) || WEXITSTATUS(status) == 1)
+            die("session", "failed");
+        if (WEXITSTATUS(status) == 2) {
+            end(w, (struct mark){.op = MARK_KILLED}, 0);
+            w->s->since_flush = 0;
+        }
+    }
+}
+
+static void make_image(struct work *w)
+{
+    static uint8_t ext[SLOTS_LENGTH];
+    struct qcow2_ext x = {SLOTS_EXTENSION, SLOTS_LENGTH, ext};
+    struct qcow2_create c = {.size = w->s->sectors * SECTOR,
+                             .cluster_bits = w->cluster_bits,
+                             .refcount_order = w->refcount_order,
+                             .mark_husk = true};
+    static char text[1000];
+    struct err err;
+    int fd;
+
+    if (w->with_settings) {
+        w->s->settings = 1;
+        if (slots_format(ext, text, settings_text(w, text, sizeof(text), 1),
+                         &err))
+            die("settings", err.text);
+        c.ext = &x;
+        c.nr_ext = 1;
+    }
+    fd = open(w->path, O_CREAT | O_EXCL | O_RDWR | O_CLOEXEC, 0644);
+    if (fd < 0)
+        die(w->path, strerror(errno));
+    if (qcow2_create(w->path, fd, &c, NULL, &err))
+        die("create", err.text);
+    (void)close(fd);
+}
+
+/* The contents of every image that is said to exist: version 1. */
+static int make_base(uint64_t sectors)
+{
+    uint64_t words[SECTOR_WORDS], i;
+    FILE *f = fopen("base.raw", "we");
+
+    if (!f)
+        die("base.raw", strerror(errno));
+    for (i = 0; i < sectors; i++) {
+        sector_fill(words, i, 1);
+        (void)fwrite(words, sizeof(words), 1, f);
+    }
+    return fclose(f) ? 1 : 0;
+}
+
+static int usage(void)
+{
+    (void)fprintf(stderr,
+                  "usage: workload [--seed N] [--ops N] [--sectors N]\n"
+                  "                [--max-sectors N] [--cluster-bits N]\n"
+                  "                [--refcount-order N] [--cache BYTES]\n"
+                  "                [--settings] [--direct]\n"
+                  "                [--existing VERSION] | --base SECTORS\n"
+                  "Works on disk.qcow2 in this folder, which it makes unless "
+                  "it exists with\nevery sector holding VERSION (--base: makes "
+                  "base.raw, of "
+                  "version 1)\n");
+    return 2;
+}
+
+static bool parse(struct work *w, int argc, char **argv, long *existing)
+{
+    static const struct option longs[] = {
+        {"seed", required_argument, NULL, 's'},
+        {"ops", required_argument, NULL, 'n'},
+        {"sectors", required_argument, NULL, 'S'},
+        {"max-sectors", required_argument, NULL, 'M'},
+        {"cluster-bits", required_argument, NULL, 'b'},
+        {"refcount-order", required_argument, NULL, 'r'},
+        {"cache", required_argument, NULL, 'c'},
+        {"settings", no_argument, NULL, 't'},
+        {"direct", no_argument, NULL, 'd'},
+        {"existing", required_argument, NULL, 'e'},
+        {"base", required_argument, NULL, 'B'},
+        {NULL, 0, NULL, 0}};
+    int c;
+
+    while ((c = getopt_long(argc, argv, "", longs, NULL)) >= 0) {
+        uint64_t n = optarg ? strtoull(optarg, NULL, 0) : 0;
+
+        switch (c) {
+        case 's': w->s->seed = n; break;
+        case 'n': w->s->ops_left = (unsigned)n; break;
+        case 'S': w->s->sectors = n; break;
+        case 'M': w->max_sectors = n; break;
+        case 'b': w->cluster_bits = (uint32_t)n; break;
+        case 'r': w->refcount_order = (uint32_t)n; break;
+        case 'c': w->cache_bytes = (uint32_t)n; break;
+        case 't': w->with_settings = true; break;
+        case 'd': w->direct = true; break;
+        case 'e': *existing = (long)n; break;
+        case 'B': exit(make_base(n));
+        default: return false;
+        }
+    }
+    return optind == argc;
+}
+
+int main(int argc, char **argv)
+{
+    struct work w = {
+        .path = "disk.qcow2", .cluster_bits = 9, .refcount_order = 4};
+    struct mark ready = {.op = MARK_READY, .phase = MARK_END};
+    long existing = -1;
+
+    w.s = mmap(NULL, sizeof(*w.s), PROT_READ | PROT_WRITE,
+               MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (w.s == MAP_FAILED)
+        die("memory", strerror(errno));
+    *w.s = (struct shared){.seed = 1, .seq = 1, .sectors = 256, .next_id = 1};
+    w.s->ops_left = 200;
+    if (!parse(&w, argc, argv, &existing))
+        return usage();
+    if (w.max_sectors < w.s->sectors)
+        w.max_sectors = 2 * w.s->sectors;
+    w.buf = malloc(((size_t)MAX_CLUSTERS << w.cluster_bits) + 4096);
+    w.barrier.marks =
+        open("marks", O_CREAT | O_APPEND | O_WRONLY | O_CLOEXEC, 0644);
+    if (!w.buf || w.barrier.marks < 0)
+        die("marks", strerror(errno));
+    if (existing < 0)
+        make_image(&w);
+    ready.seq = w.s->sectors;
+    ready.id = existing > 0 ? (uint32_t)existing : 0;
+    barrier_mark(&w.barrier, &ready);
+    if (w.with_settings)
+        end(&w, (struct mark){.op = MARK_SETTINGS, .seq = 1}, 0);
+    run(&w);
+    free(w.buf);
+    return 0;
+}

@@ -6,8 +6,8 @@
 #include <string.h>
 
 #include "base/compiler.h"
-#include "cli/verb.h"
-#include "vmm/vmm.h"
+#include "cli/args.h"
+#include "cli/status.h"
 
 /* What a value can be, by what it is called in the help. */
 struct values {
@@ -19,10 +19,9 @@ struct values {
 static const struct values *values_of(const struct vmconf_info *o)
 {
     static const struct values known[] = {
-        {"FILE", true, ""},
-        {"WHERE", true, "stdio none unix:"},
-        {"NAME", false, "auto jit"},
-        {"MODEL", false, "husk-v3 husk-v2 host"},
+        {"FILE", true, ""},          {"WHERE", true, "stdio none unix:"},
+        {"NAME", false, "auto jit"}, {"MODEL", false, "husk-v3 husk-v2 host"},
+        {"WHAT", true, ""},          {"DIR", true, ""},
     };
     static const struct values unknown = {"", false, ""};
 
@@ -30,6 +29,47 @@ static const struct values *values_of(const struct vmconf_info *o)
         if (strcmp(known[i].arg, o->arg) == 0)
             return &known[i];
     return &unknown;
+}
+
+/* All options of a verb, its own and those that it shares: the n-th. */
+static bool nth_option(const struct verb *v, int n, struct vmconf_info *o)
+{
+    if (n < v->nr_options) {
+        *o = v->options[n];
+        return true;
+    }
+    n -= v->nr_options;
+    for (int g = 0; g < VERB_NR_GLOBALS; g++)
+        if (verb_has_global(v, g) && n-- == 0) {
+            *o = verb_global(v, g);
+            return true;
+        }
+    return false;
+}
+
+/* "FORMAT" is what an image is, or how output looks. */
+static const char *formats_of(const struct vmconf_info *o)
+{
+    return strcmp(o->name, "output") == 0 ? "table json jsonl name"
+                                          : "qcow2 raw vmdk vdi vhdx vhd";
+}
+
+static const char *words_of(const struct vmconf_info *o)
+{
+    return strcmp(o->arg, "FORMAT") == 0 ? formats_of(o) : values_of(o)->words;
+}
+
+/* The shell's command for the words behind a verb that are no options. */
+static const char *words_command(const struct verb *v)
+{
+    switch (v->kind) {
+    case WORDS_VM: return "husk list -o name 2>/dev/null";
+    case WORDS_SHELL: return "echo bash zsh fish";
+    case WORDS_VERB:
+    case WORDS_FILE:
+    case WORDS_NONE: break;
+    }
+    return "";
 }
 
 static void print_verbs(void)
@@ -56,47 +96,67 @@ static void print_quoted(const char *text, const char *special)
 
 static void bash_value(const struct vmconf_info *o)
 {
-    const struct values *v = values_of(o);
+    bool file = values_of(o)->file;
 
     (void)printf("        --%s", o->name);
     if (o->letter)
         (void)printf(" | -%c", o->letter);
     (void)printf(")\n");
-    if (v->file)
+    if (file)
         (void)printf("            compopt -o filenames\n");
     (void)printf("            mapfile -t COMPREPLY < <(compgen %s-W '%s' -- "
                  "\"$cur\")\n"
                  "            return\n            ;;\n",
-                 v->file ? "-f " : "", v->words);
+                 file ? "-f " : "", words_of(o));
 }
 
 static void bash_verb(const struct verb *v)
 {
-    if (v->nr_options == 0)
-        return;
-    (void)printf("    1:%s)\n        case $prev in\n", v->name);
-    for (int i = 0; i < v->nr_options; i++)
-        if (v->options[i].arg)
-            bash_value(&v->options[i]);
-    (void)printf("        esac\n        words='");
-    for (int i = 0; i < v->nr_options; i++)
-        (void)printf("--%s ", v->options[i].name);
-    (void)printf("--help'\n        ;;\n");
+    struct vmconf_info o;
+    bool any = false;
+
+    (void)printf("    1:%s)\n", v->name);
+    for (int i = 0; nth_option(v, i, &o); i++)
+        if (o.arg) {
+            if (!any)
+                (void)printf("        case $prev in\n");
+            any = true;
+            bash_value(&o);
+        }
+    if (any)
+        (void)printf("        esac\n");
+    (void)printf("        words='");
+    for (int i = 0; nth_option(v, i, &o); i++)
+        (void)printf("--%s ", o.name);
+    (void)printf("--help'\n");
+    /* Without a dash: what the verb works on. */
+    if (*words_command(v))
+        (void)printf("        [[ $cur = -* ]] || words=$(%s)\n",
+                     words_command(v));
+    if (v->kind == WORDS_VERB) {
+        (void)printf("        [[ $cur = -* ]] || words='");
+        print_verbs();
+        (void)printf("'\n");
+    }
+    if (v->kind == WORDS_VM || v->kind == WORDS_FILE)
+        (void)printf("        [[ $cur = -* ]] || { compopt -o filenames; "
+                     "files=-f; }\n");
+    (void)printf("        ;;\n");
 }
 
 static void print_bash(void)
 {
     (void)printf("_husk()\n{\n"
-                 "    local cur=${COMP_WORDS[COMP_CWORD]} words=\n"
+                 "    local cur=${COMP_WORDS[COMP_CWORD]} words= files=\n"
                  "    local prev=${COMP_WORDS[COMP_CWORD - 1]}\n"
                  "    case $((COMP_CWORD > 1)):${COMP_WORDS[1]} in\n"
-                 "    0:* | 1:help) words='");
+                 "    0:*) words='");
     print_verbs();
-    (void)printf("' ;;\n    1:completion) words='bash zsh fish' ;;\n");
+    (void)printf("' ;;\n");
     for (size_t i = 0; i < NR_VERBS; i++)
         bash_verb(&verbs[i]);
     (void)printf("    esac\n"
-                 "    mapfile -t COMPREPLY < <(compgen -W \"$words\" -- "
+                 "    mapfile -t COMPREPLY < <(compgen $files -W \"$words\" -- "
                  "\"$cur\")\n}\ncomplete -F _husk husk\n");
 }
 
@@ -114,28 +174,38 @@ static void zsh_option(const struct vmconf_info *o)
     print_quoted(o->help, "[]\\");
     (void)printf("]");
     if (o->arg) {
-        const struct values *v = values_of(o);
-
         (void)printf(":%s:", o->arg);
-        if (v->file)
+        if (values_of(o)->file)
             (void)printf("_files");
-        else if (*v->words)
-            (void)printf("(%s)", v->words);
+        else if (*words_of(o))
+            (void)printf("(%s)", words_of(o));
     }
     (void)printf("'");
 }
 
+static void zsh_words(const struct verb *v)
+{
+    if (v->kind == WORDS_FILE)
+        (void)printf(" \\\n            '*:file:_files'");
+    else if (v->kind == WORDS_VERB)
+        (void)printf(" \\\n            '*:verb:(${verbs%%%%:*})'");
+    else if (*words_command(v))
+        (void)printf(" \\\n            \"*:%s:($(%s))\"",
+                     v->kind == WORDS_VM ? "vm" : "shell", words_command(v));
+}
+
 static void zsh_verb(const struct verb *v)
 {
-    if (v->nr_options == 0)
-        return;
+    struct vmconf_info o;
+
     (void)printf("    %s)\n        shift words\n        ((CURRENT--))\n"
                  "        _arguments",
                  v->name);
-    for (int i = 0; i < v->nr_options; i++)
-        zsh_option(&v->options[i]);
-    (void)printf(" \\\n            '(-h --help)'{-h,--help}'[print help]'\n"
-                 "        ;;\n");
+    for (int i = 0; nth_option(v, i, &o); i++)
+        zsh_option(&o);
+    (void)printf(" \\\n            '(-h --help)'{-h,--help}'[print help]'");
+    zsh_words(v);
+    (void)printf("\n        ;;\n");
 }
 
 static void print_zsh(void)
@@ -147,10 +217,9 @@ static void print_zsh(void)
         (void)printf("'\n");
     }
     (void)printf("    )\n"
-                 "    if ((CURRENT == 2)) || [[ $words[2] = help ]]; then\n"
+                 "    if ((CURRENT == 2)); then\n"
                  "        _describe verb verbs\n        return\n    fi\n"
-                 "    case $words[2] in\n"
-                 "    completion) compadd bash zsh fish ;;\n");
+                 "    case $words[2] in\n");
     for (size_t i = 0; i < NR_VERBS; i++)
         zsh_verb(&verbs[i]);
     (void)printf("    esac\n}\n"
@@ -167,54 +236,69 @@ static void fish_option(const char *verb, const struct vmconf_info *o)
     if (o->letter)
         (void)printf(" -s %c", o->letter);
     if (o->arg) {
-        const struct values *v = values_of(o);
-
-        (void)printf(v->file ? " -r -F" : " -x");
-        if (*v->words)
-            (void)printf(" -a '%s'", v->words);
+        (void)printf(values_of(o)->file ? " -r -F" : " -x");
+        if (*words_of(o))
+            (void)printf(" -a '%s'", words_of(o));
     }
     (void)printf(" -d '");
     print_quoted(o->help, "\\");
     (void)printf("'\n");
 }
 
+static void fish_words(const struct verb *v)
+{
+    if (v->kind == WORDS_NONE)
+        return;
+    (void)printf("complete -c husk -n '__fish_seen_subcommand_from %s' ",
+                 v->name);
+    if (v->kind == WORDS_FILE) {
+        (void)printf("-F\n");
+        return;
+    }
+    if (v->kind == WORDS_SHELL) {
+        (void)printf("-a 'bash zsh fish'\n");
+        return;
+    }
+    if (v->kind == WORDS_VERB) {
+        (void)printf("-a '");
+        print_verbs();
+        (void)printf("'\n");
+        return;
+    }
+    (void)printf("-F -a '(%s)'\n", words_command(v));
+}
+
 static void print_fish(void)
 {
+    struct vmconf_info o;
+
     (void)printf("complete -c husk -f\n");
     for (size_t i = 0; i < NR_VERBS; i++) {
         (void)printf("complete -c husk -n __fish_use_subcommand -a %s -d '",
                      verbs[i].name);
         print_quoted(verbs[i].summary, "\\");
         (void)printf("'\n");
-        for (int n = 0; n < verbs[i].nr_options; n++)
-            fish_option(verbs[i].name, &verbs[i].options[n]);
+        for (int n = 0; nth_option(&verbs[i], n, &o); n++)
+            fish_option(verbs[i].name, &o);
+        fish_words(&verbs[i]);
     }
-    (void)printf("complete -c husk -n '__fish_seen_subcommand_from "
-                 "completion' -a 'bash zsh fish'\n"
-                 "complete -c husk -n '__fish_seen_subcommand_from help' -a "
-                 "'");
-    print_verbs();
-    (void)printf("'\n");
 }
 
 /* --- The verb ------------------------------------------------------------ */
 
-int cmd_completion(int argc, char **argv)
+int cmd_completion(struct args *a)
 {
     static const struct {
         const char *name;
         void (*print)(void);
     } shells[] = {
         {"bash", print_bash}, {"zsh", print_zsh}, {"fish", print_fish}};
-    int status = VMM_EXIT_OK;
 
-    if (verb_refuses(verb_find("completion"), argv, 1, &status))
-        return status;
-    for (size_t i = 0; argc > 1 && i < ARRAY_LEN(shells); i++)
-        if (strcmp(shells[i].name, argv[1]) == 0) {
+    for (size_t i = 0; i < ARRAY_LEN(shells); i++)
+        if (strcmp(shells[i].name, a->words[0]) == 0) {
             shells[i].print();
-            return VMM_EXIT_OK;
+            return STATUS_OK;
         }
     say_error("completion: name the shell: bash, zsh or fish");
-    return VMM_EXIT_USAGE;
+    return STATUS_USAGE;
 }

@@ -1,37 +1,169 @@
+/* Run a VM, or a kernel in a machine of the moment. */
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
 
-#include "cli/options.h"
-#include "cli/verb.h"
-#include "config/vmconf.h"
+#include "cli/status.h"
+#include "cli/vm.h"
+#include "vmfile/identity.h"
 #include "vmm/vmm.h"
 
-/* Returns 1 if help was asked for. */
-static int parse(struct vmconf *conf, const char *const *words, struct err *err)
+struct run {
+    struct args *a;
+    struct vm vm; /* vf is NULL if there is none */
+    struct vmconf conf;
+    struct vmm_disk disks[VMFILE_MAX_DISKS];
+    unsigned nr_disks;
+    char serials[VMFILE_MAX_DISKS][40];
+    int run_dir; /* holds the control socket; -1: none */
+    char control[HOME_SOCKET_NAME + 32];
+};
+
+/* --- Options over settings --------------------------------------------------
+ */
+
+static int set_from_settings(struct run *r, struct err *err)
 {
-    struct options o = {.verb = "run",
-                        .table = vmconf_info,
-                        .nr = VMCONF_NR_OPTIONS,
-                        .argv = words};
-    const char *value = NULL;
+    const struct settings *s = r->vm.settings;
+    static const struct {
+        const char *key;
+        enum vmconf_option option;
+    } places[] = {{"serial", VMCONF_SERIAL}, {"console", VMCONF_CONSOLE}};
+    int rc = 0;
+
+    if (!s)
+        return 0;
+    r->conf.kernel = settings_text(s, "boot.kernel");
+    r->conf.initrd = settings_text(s, "boot.initrd");
+    if (settings_text(s, "boot.append"))
+        r->conf.append = settings_text(s, "boot.append");
+    r->conf.memory = settings_number(s, "memory");
+    r->conf.cpus = (unsigned)settings_number(s, "cpus");
+    r->conf.cpu = settings_text(s, "cpu");
+    r->conf.engine = settings_text(s, "engine");
+    for (size_t i = 0; rc == 0 && i < ARRAY_LEN(places); i++)
+        rc = vmconf_set(&r->conf, places[i].option,
+                        settings_text(s, places[i].key), err);
+    return rc;
+}
+
+static int configure(struct run *r, struct err *err)
+{
     int rc;
 
-    while ((rc = options_next(&o, &value, err)) != OPTIONS_END) {
-        if (rc == OPTIONS_HELP)
-            return 1;
-        if (rc == OPTIONS_WORD)
-            return err_set(err, -EINVAL,
-                           "run: '%s' is one word too many: see 'husk run "
-                           "--help'",
-                           value);
-        if (rc < 0)
-            return rc;
-        rc = vmconf_set(conf, (enum vmconf_option)rc, value, err);
-        if (rc < 0)
-            return rc;
+    vmconf_init(&r->conf);
+    rc = set_from_settings(r, err);
+    for (int i = 0; rc == 0 && i < r->a->nr_options; i++) {
+        const struct args_option *o = &r->a->options[i];
+
+        if (o->row < (int)VMCONF_NR_OPTIONS)
+            rc =
+                vmconf_set(&r->conf, (enum vmconf_option)o->row, o->value, err);
     }
-    return vmconf_check(conf, err);
+    return rc < 0 ? rc : vmconf_check(&r->conf, err);
 }
+
+/* --- A VM's file ------------------------------------------------------------
+ */
+
+struct reidentify {
+    char line[IDENTITY_MAX], uuid[IDENTITY_UUID], mac[IDENTITY_MAC];
+    bool new_identity;
+};
+
+static int put_identity(void *opaque, struct settings *s, struct err *err)
+{
+    const struct reidentify *i = opaque;
+    int rc = settings_set_own(s, "file", i->line, err);
+
+    if (rc == 0 && i->new_identity)
+        rc = settings_force(s, "uuid", i->uuid, err);
+    if (rc == 0 && i->new_identity && settings_text(s, "mac"))
+        rc = settings_force(s, "mac", i->mac, err);
+    return rc;
+}
+
+/* A copy is known by the file that its settings name: it becomes another VM. */
+static int identify(struct run *r, struct err *err)
+{
+    struct reidentify i = {.new_identity = false};
+    const char *was = settings_own(r->vm.settings, "file");
+    int rc = identity_of(vmfile_fd(r->vm.vf), i.line, err);
+
+    if (rc < 0 || (was && identity_same(was, i.line)))
+        return rc;
+    i.new_identity = was && !args_has(r->a, "keep-identity");
+    if (i.new_identity)
+        (void)fprintf(stderr,
+                      "husk: '%s' is a copy, or was moved from another file "
+                      "system: it gets a new identity\n",
+                      r->vm.name);
+    rc = identity_uuid(i.uuid, err);
+    if (rc == 0)
+        rc = identity_mac(i.mac, err);
+    return rc < 0 ? rc : vm_change(&r->vm, put_identity, &i, err);
+}
+
+static void add_disk(struct run *r, struct blk *blk, const char *path)
+{
+    const char *uuid =
+        r->vm.settings ? settings_text(r->vm.settings, "uuid") : NULL;
+    char *serial = r->serials[r->nr_disks];
+
+    /* The guest names disks by their serial numbers: 20 bytes, which stay. */
+    if (r->nr_disks == 0)
+        (void)snprintf(serial, sizeof(r->serials[0]), "%.20s",
+                       uuid ? uuid : "husk");
+    else
+        (void)snprintf(serial, sizeof(r->serials[0]), "%.15s-%u",
+                       uuid ? uuid : "husk", r->nr_disks);
+    r->disks[r->nr_disks++] =
+        (struct vmm_disk){.blk = blk, .path = path, .serial = serial};
+}
+
+static int open_vm(struct run *r, const char *word, struct err *err)
+{
+    int rc = vm_open(&r->vm, r->a, word, VMFILE_WRITE | VMFILE_PLAIN, err);
+
+    if (rc < 0)
+        return rc;
+    if (r->vm.settings)
+        rc = identify(r, err);
+    add_disk(r, qcow2_blk(vmfile_qcow2(r->vm.vf)), r->vm.path);
+    for (unsigned i = 0; i < r->vm.nr_disks; i++)
+        add_disk(r, r->vm.disks[i].blk, r->vm.disks[i].path);
+    return rc;
+}
+
+/* A VM whose socket cannot be made runs all the same. */
+static void make_control(struct run *r)
+{
+    char name[HOME_SOCKET_NAME];
+    struct err err;
+
+    if (home_socket(&r->a->home, vmfile_fd(r->vm.vf), true, &r->run_dir, name,
+                    &err) < 0) {
+        r->run_dir = -1;
+        say_error(err.text);
+        return;
+    }
+    (void)snprintf(r->control, sizeof(r->control), "/proc/self/fd/%d/%s",
+                   r->run_dir, name);
+}
+
+static int take_snapshot(void *opaque, const char *name, const char *text,
+                         struct err *err)
+{
+    struct run *r = opaque;
+    const struct vmsnap_new s = {.name = name, .text = text};
+
+    return vmsnap_create(r->vm.vf, &s, NULL, err);
+}
+
+/* --- The verb ---------------------------------------------------------------
+ */
 
 /* Whether the host, and not what it was asked for, is at fault. */
 static bool is_host_failure(int code)
@@ -47,29 +179,48 @@ static bool is_host_failure(int code)
     }
 }
 
-int cmd_run(int argc, char **argv)
+static int run(struct run *r, struct err *err)
 {
-    struct vmconf conf;
-    const struct vmm_config cfg = {.conf = &conf};
-    struct err err = {0};
-    int status = VMM_EXIT_OK;
-    int rc;
+    struct vmm_config cfg = {.conf = &r->conf,
+                             .disks = r->disks,
+                             .nr_disks = r->nr_disks,
+                             .opaque = r};
+    int status = STATUS_OK, rc;
 
-    (void)argc;
-    vmconf_init(&conf);
-    rc = parse(&conf, (const char *const *)argv + 1, &err);
-    if (rc > 0) {
-        help_verb(stdout, verb_find("run"));
-        return VMM_EXIT_OK;
+    if (r->vm.vf) {
+        make_control(r);
+        cfg.control = r->run_dir >= 0 ? r->control : NULL;
+        cfg.snapshot = take_snapshot;
     }
-    if (rc < 0) {
-        say_error(err.text);
-        return VMM_EXIT_USAGE;
-    }
-    rc = vmm_run(&cfg, &status, &err);
+    rc = vmm_run(&cfg, &status, err);
+    if (r->run_dir >= 0)
+        (void)close(r->run_dir);
     if (rc == 0)
         return status;
-    say_error(err.text);
-    return is_host_failure(rc) || status != VMM_EXIT_OK ? VMM_EXIT_FAILED
-                                                        : VMM_EXIT_USAGE;
+    say_error(err->text);
+    return is_host_failure(rc) || status != STATUS_OK ? STATUS_FAILED
+                                                      : STATUS_USAGE;
+}
+
+int cmd_run(struct args *a)
+{
+    struct run r = {.a = a, .run_dir = -1};
+    struct err err = {0};
+    int status, rc = 0;
+
+    if (a->nr_words)
+        rc = open_vm(&r, a->words[0], &err);
+    if (rc < 0) {
+        status = args_fail(a, rc, &err);
+    } else if (configure(&r, &err) < 0) {
+        say_error(err.text);
+        status = STATUS_USAGE;
+    } else {
+        status = run(&r, &err);
+    }
+    if (vm_close(&r.vm, &err) < 0) {
+        say_error(err.text);
+        status = status == STATUS_OK ? STATUS_FAILED : status;
+    }
+    return status;
 }

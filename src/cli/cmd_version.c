@@ -1,16 +1,12 @@
 #include <stdio.h>
 
-#include "cli/verb.h"
+#include "cli/args.h"
+#include "cli/status.h"
 #include "cli/version.h"
-#include "vmm/vmm.h"
 
-int cmd_version(int argc, char **argv)
+int cmd_version(struct args *a)
 {
-    int status = VMM_EXIT_OK;
-
-    (void)argc;
-    if (verb_refuses(verb_find("version"), argv, 0, &status))
-        return status;
+    (void)a;
     (void)printf("husk %s\n", HUSK_VERSION);
-    return VMM_EXIT_OK;
+    return STATUS_OK;
 }

@@ -4,8 +4,8 @@
 #include <unistd.h>
 
 #include "base/log.h"
-#include "cli/verb.h"
-#include "vmm/vmm.h"
+#include "cli/args.h"
+#include "cli/status.h"
 
 /* With 0, 1 or 2 closed, the next file that is opened would become standard
  * input or output. Those three are for child processes, too. */
@@ -24,19 +24,23 @@ static void open_standard_fds(void)
 
 int main(int argc, char **argv)
 {
+    struct args a;
     const struct verb *v;
+    int status = STATUS_OK;
     char help[] = "help", version[] = "version";
 
     open_standard_fds();
     log_init_from_env();
     if (argc < 2) {
         help_verbs(stderr);
-        return VMM_EXIT_USAGE;
+        return STATUS_USAGE;
     }
     if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)
         argv[1] = help;
     if (strcmp(argv[1], "--version") == 0)
         argv[1] = version;
     v = verb_find(argv[1]);
-    return v ? v->run(argc - 1, argv + 1) : say_no_verb(argv[1]);
+    if (!v)
+        return say_no_verb(argv[1]);
+    return args_parse(&a, v, argv + 1, &status) ? v->run(&a) : status;
 }

@@ -12,7 +12,7 @@ enum vmm_exit {
     VMM_EXIT_OK = 0,     /* power-off, reset with --no-reboot, or Ctrl-] */
     VMM_EXIT_FAILED = 1, /* the host or the engine failed */
     VMM_EXIT_USAGE = 2,  /* bad usage or bad input; nothing has run */
-    VMM_EXIT_TRIPLE = 3  /* triple fault with --no-reboot */
+    VMM_EXIT_TRIPLE = 12 /* triple fault with --no-reboot */
 };
 
 /* A disk that the caller has opened: stays his, until vmm_run has returned. */

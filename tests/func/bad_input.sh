@@ -71,7 +71,8 @@ refuses 'unknown option' 2 "no option '--frob'" run --frob
 refuses 'unknown letter' 2 "no option '-Z'" run -Z
 refuses 'value missing' 2 'needs a value' run --kernel
 refuses 'value too many' 2 'takes no value' run --kernel "$ok" --no-reboot=1
-refuses 'word too many' 2 'one word too many' run --kernel "$ok" more
+refuses 'word too many' 2 'one word too many' run --kernel "$ok" more words
+refuses 'no such VM' 3 'there is no VM' run --home "$dir/empty" more
 refuses 'unknown engine' 2 'engine' run --kernel "$ok" --engine steam
 refuses 'unknown CPU model' 2 "'z80'" run --kernel "$ok" --cpu z80
 refuses 'bad gdb address' 2 '--gdb' run --kernel "$ok" --gdb here

@@ -58,6 +58,11 @@ for option in $options; do
 done
 for verb in $verbs; do
     has "husk(1) has $verb" "$page" "^\\.It Cm $verb\$"
+    if command -v mandoc >/dev/null; then
+        check "the page of $verb is well-formed" '' \
+            "$("$husk" help --man "$verb" | mandoc -T lint -W warning 2>&1 |
+                grep -v 'referenced manual not found')"
+    fi
 done
 while read -r status _; do
     [ -n "$status" ] && has "husk(1) has status $status" "$page" "^\\.It $status"
@@ -81,9 +86,10 @@ in_bash()
         _husk
         printf "%s\n" "${COMPREPLY[@]}" | sort | tr "\n" " "' - "$husk" "$@"
 }
-check 'bash: verbs' 'completion help run version ' "$(in_bash '')"
+check 'bash: verbs' "$(sort <<<"$verbs" | tr '\n' ' ')" "$(in_bash '')"
 check 'bash: a verb' 'version ' "$(in_bash v)"
-check 'bash: help' 'run ' "$(in_bash help r)"
+check 'bash: forms of output' 'json jsonl ' "$(in_bash list -o j)"
+check 'bash: help' 'recover rename restore run ' "$(in_bash help r)"
 check 'bash: shells' 'bash fish zsh ' "$(in_bash completion '')"
 check 'bash: options' '--cpu --cpus ' "$(in_bash run --cpu)"
 check 'bash: all options' "$(sort <<<"$options" | sed 's/^/--/' | tr '\n' ' ')" \

@@ -71,7 +71,7 @@ check 'debug port' 11 "$(run exit5 --debug-exit)"
 check 'debug port, all ones' 255 "$(run exit255 --debug-exit)"
 check 'keyboard reset with --no-reboot' 0 "$(run kbd --no-reboot)"
 check 'port 0xcf9 with --no-reboot' 0 "$(run cf9 --no-reboot)"
-check 'triple fault with --no-reboot' 3 "$(run triple --no-reboot)"
+check 'triple fault with --no-reboot' 12 "$(run triple --no-reboot)"
 check 'it says so' 1 "$(grep -c 'triple fault' "$dir/err")"
 check 'a reset starts the guest again' 0 "$(run again)"
 check 'it ran twice' AA "$(cat "$dir/out")"
@@ -105,10 +105,10 @@ done
 # --- Consoles ---------------------------------------------------------------------
 
 check 'serial to a file' 0 "$(run off -s "$dir/log")"
-check 'serial to a file: guest' 3 "$(run triple --no-reboot -s "$dir/log")"
+check 'serial to a file: guest' 12 "$(run triple --no-reboot -s "$dir/log")"
 check 'what is in the file' A "$(cat "$dir/log")"
 check 'nothing on standard output' '' "$(cat "$dir/out")"
-check 'no serial port' 3 "$(run triple --no-reboot -s none)"
+check 'no serial port' 12 "$(run triple --no-reboot -s none)"
 check 'standard input closed' 0 \
     "$(timeout 20 "$husk" run -k "$dir/off" -m 16 <&- 2>"$dir/err"; echo $?)"
 check 'all standard descriptors closed' 0 \
@@ -117,11 +117,11 @@ timeout 20 "$husk" run -k "$dir/kbd" -m 16 --no-reboot >&- 2>"$dir/err" </dev/nu
 check 'standard output closed' 0 $?
 timeout 20 "$husk" run -k "$dir/triple" -m 16 --no-reboot -s /dev/full \
     </dev/null 2>"$dir/err" >/dev/null
-check 'a full device' 3 $?
+check 'a full device' 12 $?
 check 'it says so' 1 "$(grep -c 'No space left' "$dir/err")"
 timeout 20 "$husk" run -k "$dir/triple" -m 16 --no-reboot </dev/null \
     2>"$dir/err" | true
-check 'a reader that goes away' 3 "${PIPESTATUS[0]}"
+check 'a reader that goes away' 12 "${PIPESTATUS[0]}"
 check 'socket' 0 "$(run off -s "unix:$dir/sock")"
 check 'socket is removed' no "$([ -e "$dir/sock" ] && echo yes || echo no)"
 {

@@ -70,12 +70,50 @@ static void no_option_hides_another(void **state)
             }
 }
 
+/* A verb's own option comes before one that all share. */
+static void shared_options_give_way(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < NR_VERBS; i++)
+        for (int g = 0; g < VERB_NR_GLOBALS; g++) {
+            struct vmconf_info o = verb_global(&verbs[i], g);
+
+            if (!verb_has_global(&verbs[i], g))
+                continue;
+            for (int n = 0; n < verbs[i].nr_options; n++) {
+                const struct vmconf_info *own = &verbs[i].options[n];
+
+                assert_string_not_equal(own->name, o.name);
+                assert_true(!o.letter || own->letter != o.letter);
+            }
+        }
+}
+
+static void aliases_find_their_verb_and_hide_none(void **state)
+{
+    (void)state;
+    assert_ptr_equal(verb_find("ls"), verb_find("list"));
+    assert_ptr_equal(verb_find("ps"), verb_find("list"));
+    assert_ptr_equal(verb_find("rm"), verb_find("delete"));
+    assert_null(verb_find("ls ps"));
+    for (size_t i = 0; i < NR_VERBS; i++) {
+        char words[64], *save = NULL;
+
+        (void)snprintf(words, sizeof(words), "%s", verbs[i].alias);
+        for (char *w = strtok_r(words, " ", &save); w;
+             w = strtok_r(NULL, " ", &save))
+            assert_ptr_equal(verb_find(w), &verbs[i]);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_verb_is_found_and_listed),
         cmocka_unit_test(help_names_every_option),
         cmocka_unit_test(no_option_hides_another),
+        cmocka_unit_test(shared_options_give_way),
+        cmocka_unit_test(aliases_find_their_verb_and_hide_none),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,156 @@
+/* Disk images into VMs and out of them: import and export. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cli/copy.h"
+#include "cli/make.h"
+#include "cli/out.h"
+#include "cli/status.h"
+#include "cli/vm.h"
+
+enum { FIRST_SIZE = 512 };
+
+/* --- import -----------------------------------------------------------------
+ */
+
+/* "disk.vmdk" is "disk", and what cannot be in a name becomes '-'. */
+static void name_of_file(const char *file, char name[HOME_NAME_MAX + 1])
+{
+    static const char fine[] = "abcdefghijklmnopqrstuvwxyz"
+                               "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
+    const char *slash = strrchr(file, '/');
+    const char *base = slash ? slash + 1 : file;
+    const char *dot = strrchr(base, '.');
+    int len = dot && dot > base ? (int)(dot - base) : (int)strlen(base);
+
+    len = len < HOME_NAME_MAX ? len : HOME_NAME_MAX;
+    (void)snprintf(name, HOME_NAME_MAX + 1, "%.*s", len, base);
+    for (char *p = name; *p; p++)
+        if (!strchr(fine, *p))
+            *p = '-';
+}
+
+static int fill_and_publish(const struct args *a, struct vmfile *vf,
+                            struct settings *s, struct err *err)
+{
+    int rc = copy_in(a, a->words[0], args_value(a, "format"), vf, err);
+
+    if (rc == 0)
+        rc = vm_settle(vf, s, err);
+    return rc < 0 ? rc : vmfile_publish(vf, err);
+}
+
+static int import_with(const struct args *a, const char *path,
+                       struct settings *s, struct err *err)
+{
+    struct vmfile *vf = NULL;
+    char *text = NULL;
+    int rc = make_options(a, s, err), closed;
+
+    if (rc < 0)
+        return rc;
+    text = settings_print(s);
+    if (!text)
+        return err_set(err, -ENOMEM, "import: out of memory");
+    rc = vmfile_create_hidden(path, FIRST_SIZE, text, strlen(text), &vf, err);
+    free(text);
+    if (rc < 0)
+        return rc;
+    rc = fill_and_publish(a, vf, s, err);
+    closed = vmfile_close(vf);
+    if (rc == 0 && closed < 0) {
+        errno = -closed;
+        rc = err_sys(err, "create '%s'", path);
+    }
+    return rc;
+}
+
+static int import(const struct args *a, char name[NAME_MAX + 1],
+                  struct err *err)
+{
+    char path[PATH_MAX], word[HOME_NAME_MAX + 1];
+    struct settings *s;
+    int rc;
+
+    if (access(a->words[0], R_OK) < 0)
+        return err_sys(err, "open '%s'", a->words[0]);
+    if (args_has(a, "format") && !copy_knows(args_value(a, "format")))
+        return err_set(err, -EINVAL,
+                       "import: husk does not know the format "
+                       "'%.40s'",
+                       args_value(a, "format"));
+    name_of_file(a->words[0], word);
+    rc = make_path(a, a->nr_words > 1 ? a->words[1] : word, path, name, err);
+    if (rc < 0)
+        return rc;
+    s = vm_new_settings(name, err);
+    if (!s)
+        return err->code;
+    rc = import_with(a, path, s, err);
+    settings_free(s);
+    return rc;
+}
+
+int cmd_import(struct args *a)
+{
+    char name[NAME_MAX + 1] = "";
+    struct err err = {0};
+    int rc = import(a, name, &err);
+
+    if (rc < 0)
+        return args_fail(a, rc, &err);
+    out_done(a, name, "made '%s' of '%s'", name, a->words[0]);
+    return STATUS_OK;
+}
+
+/* --- export -----------------------------------------------------------------
+ */
+
+/* Nobody may write to the disk meanwhile; of a file that cannot be written, as
+ * on a read-only medium, nobody does. */
+static int open_to_read(struct vm *vm, const struct args *a, struct err *err)
+{
+    int rc = vm_open(vm, a, a->words[0], VMFILE_WRITE | VMFILE_PLAIN, err);
+
+    if (rc != -EACCES && rc != -EROFS && rc != -EPERM)
+        return rc;
+    return vm_open(vm, a, a->words[0], VMFILE_PLAIN, err);
+}
+
+static int export(const struct args *a, char file[PATH_MAX], struct err *err)
+{
+    const char *format = args_value(a, "format");
+    const char *to = args_value(a, "file");
+    struct vm vm;
+    int rc;
+
+    format = format ? format : "qcow2";
+    if (!copy_knows(format))
+        return err_set(err, -EINVAL,
+                       "export: husk does not know the format '%.40s'", format);
+    rc = open_to_read(&vm, a, err);
+    if (rc < 0)
+        return rc;
+    if (to)
+        (void)snprintf(file, PATH_MAX, "%s", to);
+    else
+        (void)snprintf(file, PATH_MAX, "%s.%s", vm.name,
+                       strcmp(format, "raw") == 0 ? "img" : format);
+    rc = copy_out(a, qcow2_blk(vmfile_qcow2(vm.vf)), file, format, err);
+    vm_drop(&vm);
+    return rc;
+}
+
+int cmd_export(struct args *a)
+{
+    char file[PATH_MAX] = "";
+    struct err err = {0};
+    int rc = export(a, file, &err);
+
+    if (rc < 0)
+        return args_fail(a, rc, &err);
+    out_done(a, file, "wrote '%s'", file);
+    return STATUS_OK;
+}

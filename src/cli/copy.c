@@ -1,0 +1,324 @@
+#include "cli/copy.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <spawn.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "block/open.h"
+#include "block/raw.h"
+#include "cli/progress.h"
+
+enum { PIECE = 2 << 20, GRAIN = 64 << 10, HEAD = 4096 };
+
+extern char **environ;
+
+/* Formats; qemu's name is NULL for those that husk knows. */
+static const struct known {
+    const char *name, *qemu;
+} known[] = {
+    {"qcow2", NULL}, {"raw", NULL},    {"vmdk", "vmdk"},
+    {"vdi", "vdi"},  {"vhdx", "vhdx"}, {"vhd", "vpc"},
+};
+
+static const struct known *find_format(const char *name)
+{
+    for (size_t i = 0; i < ARRAY_LEN(known); i++)
+        if (strcmp(known[i].name, name) == 0)
+            return &known[i];
+    return NULL;
+}
+
+bool copy_knows(const char *format)
+{
+    return find_format(format) != NULL;
+}
+
+/* --- Copying ----------------------------------------------------------------
+ */
+
+static bool is_zero(const uint8_t *p, size_t len)
+{
+    return len == 0 || (p[0] == 0 && memcmp(p, p + 1, len - 1) == 0);
+}
+
+/* Runs of grains that are not zero, each in one write. */
+static int write_piece(struct blk *to, uint64_t off, const uint8_t *buf,
+                       size_t len)
+{
+    size_t at = 0;
+
+    while (at < len) {
+        size_t start, end;
+
+        while (at < len &&
+               is_zero(buf + at, len - at < GRAIN ? len - at : GRAIN))
+            at += GRAIN;
+        start = end = at;
+        while (end < len &&
+               !is_zero(buf + end, len - end < GRAIN ? len - end : GRAIN))
+            end += GRAIN;
+        end = end < len ? end : len;
+        if (start < end) {
+            int rc = blk_write(to, off + start, buf + start, end - start, 0);
+
+            if (rc < 0)
+                return rc;
+        }
+        at = end;
+    }
+    return 0;
+}
+
+static int copy_piece(struct blk *from, struct blk *to, uint8_t *buf,
+                      uint64_t off, size_t len, const char *what,
+                      struct err *err)
+{
+    int rc = blk_read(from, off, buf, len);
+
+    if (rc < 0) {
+        errno = -rc;
+        return err_sys(err, "%s: read the disk at byte %llu", what,
+                       (unsigned long long)off);
+    }
+    rc = write_piece(to, off, buf, len);
+    if (rc < 0) {
+        errno = -rc;
+        return err_sys(err, "%s: write the disk at byte %llu", what,
+                       (unsigned long long)off);
+    }
+    return 0;
+}
+
+int copy_disk(const struct args *a, struct blk *from, struct blk *to,
+              const char *what, struct err *err)
+{
+    uint64_t size = blk_size(from);
+    uint8_t *buf = malloc(PIECE);
+    struct progress p;
+    int rc = 0;
+
+    if (!buf)
+        return err_set(err, -ENOMEM, "%s: out of memory", what);
+    progress_begin(&p, a, what);
+    for (uint64_t off = 0; rc == 0 && off < size; off += PIECE) {
+        size_t len = size - off < PIECE ? (size_t)(size - off) : PIECE;
+
+        rc = copy_piece(from, to, buf, off, len, what, err);
+        progress_at(&p, off + len, size);
+    }
+    progress_end(&p);
+    free(buf);
+    if (rc == 0 && (rc = blk_flush(to)) < 0) {
+        errno = -rc;
+        return err_sys(err, "%s: flush the disk", what);
+    }
+    return rc;
+}
+
+/* --- qemu-img ---------------------------------------------------------------
+ */
+
+/* qemu-img convert -f FROM -O TO source target, its words on our stderr. */
+static int qemu_convert(const char *source, const char *from,
+                        const char *target, const char *to, struct err *err)
+{
+    /* Words beginning with '-' or with "name:" would be options and protocols:
+     * both are made paths. */
+    const char *argv[] = {"qemu-img", "convert", "-f",   from,   "-O",
+                          to,         "--",      source, target, NULL};
+    int status = 0;
+    pid_t pid;
+    int rc = posix_spawnp(&pid, "qemu-img", NULL, NULL,
+                          (char *const *)(uintptr_t)argv, environ);
+
+    if (rc == ENOENT)
+        return err_set(err, -ENOTSUP,
+                       "the format needs qemu-img, which is not there: install "
+                       "qemu-utils");
+    if (rc) {
+        errno = rc;
+        return err_sys(err, "run qemu-img");
+    }
+    while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+        ;
+    if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
+        return 0;
+    return err_set(err, -EIO, "qemu-img could not convert '%s'", source);
+}
+
+/* A file beside path that is gone when it is closed, by way of a name that
+ * qemu-img can open. */
+static int temporary(const char *path, char name[PATH_MAX], struct err *err)
+{
+    const char *slash = strrchr(path, '/');
+    int dir = slash ? (int)(slash - path) + 1 : 0, fd;
+    int n = snprintf(name, PATH_MAX, "%s%.*s.husk-convert-XXXXXX",
+                     slash ? "" : "./", dir, path);
+
+    if (n < 0 || n >= PATH_MAX)
+        return err_set(err, -ENAMETOOLONG, "the path is too long");
+    fd = mkostemp(name, O_CLOEXEC);
+    if (fd < 0)
+        return err_sys(err, "create '%s'", name);
+    (void)close(fd);
+    return 0;
+}
+
+/* --- In ---------------------------------------------------------------------
+ */
+
+/* What the file says that it is; "raw" if it says nothing. */
+static int guess(const char *file, const char **format, struct err *err)
+{
+    uint8_t head[HEAD] = {0};
+    int fd = open(file, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    ssize_t n;
+    struct stat st;
+
+    if (fd < 0)
+        return err_sys(err, "open '%s'", file);
+    if (fstat(fd, &st) == 0 && S_ISDIR(st.st_mode)) {
+        (void)close(fd);
+        return err_set(err, -EINVAL, "open '%s': it is a directory", file);
+    }
+    n = pread(fd, head, sizeof(head), 0);
+    (void)close(fd);
+    *format = n > 0 ? blk_guess_format(head, (uint64_t)n) : NULL;
+    if (!*format)
+        *format = "raw";
+    if (find_format(*format))
+        return 0;
+    return err_set(err, -ENOTSUP, "import '%s': husk cannot read %s images",
+                   file, *format);
+}
+
+static int fill(const struct args *a, struct blk *from, struct vmfile *vf,
+                struct err *err)
+{
+    struct blk *to = qcow2_blk(vmfile_qcow2(vf));
+    int rc = blk_resize(to, (blk_size(from) + 511) & ~511ull, err);
+
+    return rc < 0 ? rc : copy_disk(a, from, to, a->verb->name, err);
+}
+
+static int fill_native(const struct args *a, const char *file,
+                       const char *format, struct vmfile *vf, struct err *err)
+{
+    struct blk *from = NULL;
+    int rc = blk_open(file, -1, format, BLK_RDONLY, &from, err);
+
+    if (rc < 0)
+        return rc;
+    rc = fill(a, from, vf, err);
+    if (blk_close(from) < 0 && rc == 0)
+        rc = err_set(err, -EIO, "read '%s': input/output error", file);
+    return rc;
+}
+
+int copy_in(const struct args *a, const char *file, const char *format,
+            struct vmfile *vf, struct err *err)
+{
+    const struct known *k;
+    char source[PATH_MAX], plain[PATH_MAX];
+    int rc = 0;
+
+    if (!realpath(file, source))
+        return err_sys(err, "open '%s'", file);
+    if (!format)
+        rc = guess(source, &format, err);
+    if (rc < 0)
+        return rc;
+    k = find_format(format);
+    if (!k)
+        return err_set(err, -EINVAL, "husk does not know the format '%.40s'",
+                       format);
+    if (!k->qemu)
+        return fill_native(a, source, format, vf, err);
+    rc = temporary(vmfile_path(vf), plain, err);
+    if (rc < 0)
+        return rc;
+    rc = qemu_convert(source, k->qemu, plain, "raw", err);
+    if (rc == 0)
+        rc = fill_native(a, plain, "raw", vf, err);
+    (void)unlink(plain);
+    return rc;
+}
+
+/* --- Out --------------------------------------------------------------------
+ */
+
+static int open_new(const char *file, const char *format, uint64_t size,
+                    struct blk **out, struct err *err)
+{
+    const struct qcow2_create c = {.size = size, .refcount_order = UINT32_MAX};
+    int fd = open(file, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    int rc = 0;
+
+    if (fd < 0)
+        return err_sys(err, "create '%s'", file);
+    if (strcmp(format, "qcow2") == 0)
+        rc = qcow2_create(file, fd, &c, NULL, err);
+    else if (ftruncate(fd, (off_t)size) < 0)
+        rc = err_sys(err, "create '%s'", file);
+    if (rc == 0)
+        rc = blk_open(file, fd, format, 0, out, err);
+    if (rc < 0) {
+        (void)close(fd);
+        (void)unlink(file);
+    }
+    return rc;
+}
+
+static int write_native(const struct args *a, struct blk *disk,
+                        const char *file, const char *format, struct err *err)
+{
+    struct blk *to = NULL;
+    int rc = open_new(file, format, blk_size(disk), &to, err), closed;
+
+    if (rc < 0)
+        return rc;
+    rc = copy_disk(a, disk, to, a->verb->name, err);
+    closed = blk_close(to);
+    if (rc == 0 && closed < 0) {
+        errno = -closed;
+        rc = err_sys(err, "write '%s'", file);
+    }
+    if (rc < 0)
+        (void)unlink(file);
+    return rc;
+}
+
+int copy_out(const struct args *a, struct blk *disk, const char *file,
+             const char *format, struct err *err)
+{
+    const struct known *k = find_format(format);
+    char plain[PATH_MAX], target[PATH_MAX];
+    int rc;
+
+    if (!k)
+        return err_set(err, -EINVAL, "husk does not know the format '%.40s'",
+                       format);
+    if (access(file, F_OK) == 0)
+        return err_set(err, -EEXIST, "export to '%s': it is there already",
+                       file);
+    if (!k->qemu)
+        return write_native(a, disk, file, format, err);
+    (void)snprintf(target, sizeof(target), "%s%s",
+                   strchr(file, '/') ? "" : "./", file);
+    rc = temporary(file, plain, err);
+    if (rc < 0)
+        return rc;
+    (void)unlink(plain);
+    rc = write_native(a, disk, plain, "raw", err);
+    if (rc == 0)
+        rc = qemu_convert(plain, "raw", target, k->qemu, err);
+    (void)unlink(plain);
+    if (rc < 0)
+        (void)unlink(file);
+    return rc;
+}

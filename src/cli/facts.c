@@ -1,0 +1,184 @@
+#include "cli/facts.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "cli/out.h"
+#include "cli/status.h"
+#include "vmfile/vmlock.h"
+
+static json_t *time_or_null(uint64_t seconds)
+{
+    char text[OUT_TIME];
+
+    return seconds ? json_string(out_time(seconds, text)) : json_null();
+}
+
+/* "running", "busy" (another verb, or QEMU) or "stopped", and who. */
+static void put_state(json_t *v, const struct vm *vm)
+{
+    struct vmlock_owner o;
+    int held = vmlock_owner(vmfile_fd(vm->vf), &o);
+    const char *state = "stopped";
+
+    if (held > 0)
+        state = strcmp(o.doing, "run") == 0 ? "running" : "busy";
+    (void)json_object_set_new(v, "state", json_string(state));
+    if (held > 0 && o.pid)
+        (void)json_object_set_new(v, "owner",
+                                  json_pack("{s:o, s:I, s:s, s:o, s:b}", "host",
+                                            out_json_text(o.host), "pid",
+                                            (json_int_t)o.pid, "verb", o.doing,
+                                            "since", time_or_null(o.since),
+                                            "local", (int)o.local));
+    else
+        (void)json_object_set_new(v, "owner", json_null());
+}
+
+static void put_settings(json_t *v, const struct settings *s)
+{
+    const json_t *labels = json_object_get(settings_json(s), "labels");
+    const char *text = settings_text(s, "description");
+
+    (void)json_object_set_new(
+        v, "cpus", json_integer((json_int_t)settings_number(s, "cpus")));
+    (void)json_object_set_new(
+        v, "memory", json_integer((json_int_t)settings_number(s, "memory")));
+    (void)json_object_set_new(v, "protected",
+                              json_boolean(settings_flag(s, "protected")));
+    (void)json_object_set_new(v, "labels",
+                              labels ? json_deep_copy(labels) : json_object());
+    (void)json_object_set_new(v, "description",
+                              text ? json_string(text) : json_null());
+}
+
+/* Bytes of the disk, of the file, and what that takes on the host. */
+static void put_disk(json_t *v, const struct vm *vm)
+{
+    struct stat st;
+
+    (void)json_object_set_new(
+        v, "disk",
+        json_integer((json_int_t)blk_size(qcow2_blk(vmfile_qcow2(vm->vf)))));
+    if (fstat(vmfile_fd(vm->vf), &st) == 0) {
+        (void)json_object_set_new(v, "used",
+                                  json_integer((json_int_t)st.st_blocks * 512));
+        (void)json_object_set_new(v, "file_size",
+                                  json_integer((json_int_t)st.st_size));
+    }
+}
+
+static void put_snapshots(json_t *v, const struct vm *vm)
+{
+    struct vmsnap *list = NULL;
+    uint64_t oldest = 0;
+    struct err err;
+    size_t n = 0;
+
+    if (vmsnap_list(vm->vf, &list, &n, &err) < 0)
+        return;
+    for (size_t i = 0; i < n; i++)
+        if (!oldest || list[i].created < oldest)
+            oldest = list[i].created;
+    vmsnap_free(list, n);
+    (void)json_object_set_new(v, "snapshots", json_integer((json_int_t)n));
+    (void)json_object_set_new(v, "oldest_snapshot", time_or_null(oldest));
+}
+
+json_t *facts_row(const struct args *a, const char *path, const char *name)
+{
+    json_t *v = json_pack("{s:o, s:o}", "name", out_json_text(name), "path",
+                          out_json_text(path));
+    struct err err = {0};
+    struct vm vm;
+    int rc = vm_open(&vm, a, path, VMFILE_NO_BACKING | VMFILE_PLAIN, &err);
+
+    if (rc < 0) {
+        (void)json_object_set_new(v, "state",
+                                  json_string(status_info[status_of(rc)].code));
+        (void)json_object_set_new(v, "error", out_json_text(err.text));
+        return v;
+    }
+    put_state(v, &vm);
+    if (vm.settings)
+        put_settings(v, vm.settings);
+    put_disk(v, &vm);
+    put_snapshots(v, &vm);
+    vm_drop(&vm);
+    return v;
+}
+
+/* --- All of one -------------------------------------------------------------
+ */
+
+static void put_image(json_t *v, const struct vm *vm)
+{
+    struct qcow2_sizes sizes;
+    struct qcow2_info info;
+
+    qcow2_info(vmfile_qcow2(vm->vf), &info);
+    (void)json_object_set_new(
+        v, "image",
+        json_pack("{s:s, s:i, s:I, s:i, s:b, s:b, s:o, s:b}", "format", "qcow2",
+                  "version", (int)info.version, "cluster_size",
+                  (json_int_t)info.cluster_size, "refcount_bits",
+                  (int)info.refcount_bits, "dirty", (int)info.dirty, "corrupt",
+                  (int)info.corrupt, "backing",
+                  info.backing ? out_json_text(info.backing) : json_null(),
+                  "only_husk", (int)info.only_husk));
+    if (qcow2_sizes(vmfile_qcow2(vm->vf), &sizes) == 0)
+        (void)json_object_set_new(v, "allocated",
+                                  json_integer((json_int_t)sizes.allocated));
+}
+
+/* The object without what is husk's own. */
+static json_t *own_settings(const struct settings *s)
+{
+    json_t *v = json_deep_copy(settings_json(s)), *member;
+    const char *key;
+    void *next;
+
+    json_object_foreach_safe(v, next, key, member) if (settings_is_own(key))(
+        void) json_object_del(v, key);
+    return v;
+}
+
+json_t *facts_all(const struct args *a, const char *word, struct err *err)
+{
+    struct vm vm;
+    json_t *v;
+    int rc = vm_open(&vm, a, word, VMFILE_NO_BACKING | VMFILE_PLAIN, err);
+
+    if (rc < 0)
+        return NULL;
+    v = json_pack("{s:o, s:o}", "name", out_json_text(vm.name), "path",
+                  out_json_text(vm.path));
+    put_state(v, &vm);
+    if (vm.settings) {
+        put_settings(v, vm.settings);
+        (void)json_object_set_new(v, "settings", own_settings(vm.settings));
+    }
+    put_disk(v, &vm);
+    put_snapshots(v, &vm);
+    put_image(v, &vm);
+    vm_drop(&vm);
+    return v;
+}
+
+json_t *facts_snapshot(struct vmfile *vf, const struct vmsnap *s,
+                       const char *parent)
+{
+    struct err err;
+    uint64_t bytes = 0;
+    int rc = qcow2_snap_unique(vmfile_qcow2(vf), s->id, &bytes, &err);
+
+    return json_pack(
+        "{s:o, s:s, s:o, s:o, s:I, s:o, s:o, s:b}", "name",
+        out_json_text(s->name), "id", s->id, "parent",
+        parent ? out_json_text(parent) : json_null(), "created",
+        time_or_null(s->created), "disk", (json_int_t)s->disk_bytes, "unique",
+        rc == 0 ? json_integer((json_int_t)bytes) : json_null(), "message",
+        out_json_text(s->text), "safety", (int)s->safety);
+}

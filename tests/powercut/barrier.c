@@ -1,19 +1,8 @@
 #include "barrier.h"
 
-#include <execinfo.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
-
-/*
- * The name of a sync is where it is called from: three return addresses above
- * the hook and hostfile.c. The program is linked at a fixed address, so that
- * addr2line can tell which function each belongs to.
- */
-enum {
-    SKIP = 3, /* here, the hook, hostfile.c's function */
-    KEEP = 3
-};
 
 void barrier_mark(const struct barrier *b, const struct mark *k)
 {
@@ -29,18 +18,6 @@ void barrier_name(const struct barrier *b, const char *name)
     barrier_mark(b, &k);
 }
 
-static __attribute__((noinline)) void mark_caller(const struct barrier *b)
-{
-    void *at[SKIP + KEEP];
-    char name[32];
-    int n = backtrace(at, SKIP + KEEP), i, len = 0;
-
-    for (i = SKIP; i < n && len < (int)sizeof(name) - 10; i++)
-        len += snprintf(name + len, sizeof(name) - (size_t)len, "%s%lx",
-                        len ? "/" : "", (unsigned long)at[i]);
-    barrier_name(b, name);
-}
-
 static int64_t hook_preadv(void *arg, int fd, const struct iovec *iov, int n,
                            uint64_t off)
 {
@@ -52,14 +29,14 @@ static int64_t hook_pwritev(void *arg, int fd, const struct iovec *iov, int n,
                             uint64_t off, bool dsync)
 {
     if (dsync)
-        mark_caller(arg);
+        barrier_name(arg, "dsync");
     return hostfile_kernel.pwritev(NULL, fd, iov, n, off, dsync);
 }
 
-static int hook_datasync(void *arg, int fd)
+static int hook_datasync(void *arg, int fd, const char *why)
 {
-    mark_caller(arg);
-    return hostfile_kernel.datasync(NULL, fd);
+    barrier_name(arg, why);
+    return hostfile_kernel.datasync(NULL, fd, why);
 }
 
 static int hook_punch(void *arg, int fd, uint64_t off, uint64_t len, bool keep)

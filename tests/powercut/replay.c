@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+enum { GREAT_WRITE = 1 << 19 };
+
 /* -- States that were seen --------------------------------------------------
  */
 
@@ -247,6 +249,35 @@ static uint64_t find_room(const struct replay *r, const struct trace *t,
     return room;
 }
 
+/*
+ * A file system in user space gets a great write in pieces, which end within a
+ * sector if the program's buffer does within a page. They are one write.
+ */
+static const uint8_t *join(struct replay *r, const struct trace *t, size_t *pos,
+                           struct trace_event *ev, const uint8_t *data)
+{
+    struct trace_event next;
+    const uint8_t *more;
+    size_t after = *pos;
+    uint8_t *both = NULL;
+
+    while (ev->kind == TRACE_WRITE && ev->len >= GREAT_WRITE &&
+           (ev->off + ev->len) % DISK_SECTOR &&
+           trace_next(t, &after, &next, &more) && next.kind == TRACE_WRITE &&
+           next.file == ev->file && next.off == ev->off + ev->len &&
+           r->nr_joined < REPLAY_JOINED) {
+        both = malloc(ev->len + next.len);
+        if (!both)
+            abort();
+        memcpy(both, data, ev->len);
+        memcpy(both + ev->len, more, next.len);
+        ev->len += next.len;
+        data = r->joined[r->nr_joined++] = both;
+        *pos = after;
+    }
+    return data;
+}
+
 bool replay_run(struct replay *r, const struct trace *t)
 {
     struct trace_event ev;
@@ -260,6 +291,7 @@ bool replay_run(struct replay *r, const struct trace *t)
         return false;
     while (trace_next(t, &pos, &ev, &data)) {
         r->event++;
+        data = join(r, t, &pos, &ev, data);
         if (ev.kind == TRACE_MARK || (ev.file == file && ev.kind != TRACE_NAME))
             on_event(r, &ev, data);
     }
@@ -273,5 +305,7 @@ void replay_fini(struct replay *r)
     model_fini(&r->model);
     qcheck_free(&r->check);
     free(r->verify.cluster);
+    while (r->nr_joined)
+        free(r->joined[--r->nr_joined]);
     free(r->seen);
 }

@@ -5,7 +5,7 @@
 #include "trace.h"
 #include "verify.h"
 
-enum { REPLAY_DROPS = 8 };
+enum { REPLAY_DROPS = 8, REPLAY_JOINED = 4096 };
 
 struct replay_options {
     unsigned cuts;    /* tried after each event, at most */
@@ -38,6 +38,8 @@ struct replay {
     uint64_t moment; /* counts marks: what may be there depends on them */
     uint64_t event;
     bool drop_next;
+    uint8_t *joined[REPLAY_JOINED]; /* writes that came in pieces */
+    unsigned nr_joined;
     uint64_t *seen; /* states that were looked at already */
     size_t nr_seen, room_seen;
 };

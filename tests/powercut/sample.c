@@ -49,6 +49,7 @@ static int run(const char *const argv[])
 
     (void)posix_spawn_file_actions_init(&fa);
     (void)posix_spawn_file_actions_addopen(&fa, 1, "/dev/null", O_WRONLY, 0);
+    (void)posix_spawn_file_actions_adddup2(&fa, 1, 2);
     if (!posix_spawnp(&pid, argv[0], &fa, NULL, (char **)(uintptr_t)argv,
                       environ))
         (void)waitpid(pid, &status, 0);

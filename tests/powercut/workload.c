@@ -37,7 +37,7 @@ struct work {
     uint64_t max_sectors;
     uint32_t cluster_bits, refcount_order, cache_bytes;
     unsigned ops;
-    bool with_settings, direct;
+    bool with_settings, direct, no_snapshots, no_kills;
     struct qcow2 *q;
     struct blk *blk;
     uint8_t *buf;
@@ -189,7 +189,8 @@ static void do_snapshot(struct work *w)
     struct err err;
     int rc;
 
-    if (w->s->nr_snapshots == MAX_SNAPSHOTS || !w->refcount_order)
+    if (w->s->nr_snapshots == MAX_SNAPSHOTS || !w->refcount_order ||
+        w->no_snapshots)
         return;
     w->s->next_id++;
     (void)snprintf(id, sizeof(id), "%u", k.id);
@@ -362,7 +363,7 @@ static int session(struct work *w)
     open_image(w);
     for (; ops && w->s->ops_left; ops--, w->s->ops_left--)
         one_op(w);
-    if (w->s->ops_left && !below(w, 3))
+    if (w->s->ops_left && !below(w, 3) && !w->no_kills)
         return 2;
     close_image(w);
     return 0;
@@ -438,6 +439,7 @@ static int usage(void)
                   "                [--max-sectors N] [--cluster-bits N]\n"
                   "                [--refcount-order N] [--cache BYTES]\n"
                   "                [--settings] [--direct]\n"
+                  "                [--no-snapshots] [--no-kills]\n"
                   "                [--existing VERSION] | --base SECTORS\n"
                   "Works on disk.qcow2 in this folder, which it makes unless "
                   "it exists with\nevery sector holding VERSION (--base: makes "
@@ -458,6 +460,8 @@ static bool parse(struct work *w, int argc, char **argv, long *existing)
         {"cache", required_argument, NULL, 'c'},
         {"settings", no_argument, NULL, 't'},
         {"direct", no_argument, NULL, 'd'},
+        {"no-snapshots", no_argument, NULL, 'N'},
+        {"no-kills", no_argument, NULL, 'K'},
         {"existing", required_argument, NULL, 'e'},
         {"base", required_argument, NULL, 'B'},
         {NULL, 0, NULL, 0}};
@@ -476,6 +480,8 @@ static bool parse(struct work *w, int argc, char **argv, long *existing)
         case 'c': w->cache_bytes = (uint32_t)n; break;
         case 't': w->with_settings = true; break;
         case 'd': w->direct = true; break;
+        case 'N': w->no_snapshots = true; break;
+        case 'K': w->no_kills = true; break;
         case 'e': *existing = (long)n; break;
         case 'B': exit(make_base(n));
         default: return false;
@@ -501,7 +507,8 @@ int main(int argc, char **argv)
         return usage();
     if (w.max_sectors < w.s->sectors)
         w.max_sectors = 2 * w.s->sectors;
-    w.buf = malloc(((size_t)MAX_CLUSTERS << w.cluster_bits) + 4096);
+    w.buf =
+        aligned_alloc(4096, ((size_t)MAX_CLUSTERS << w.cluster_bits) + 4096);
     w.barrier.marks =
         open("marks", O_CREAT | O_APPEND | O_WRONLY | O_CLOEXEC, 0644);
     if (!w.buf || w.barrier.marks < 0)

@@ -256,7 +256,9 @@ static int prepare_writing(struct qcow2 *q, struct err *err)
                        strerror(-rc));
     /* A device has whatever was there before. */
     q->fresh_from = q->f.is_device ? UINT64_MAX : q_clusters(q, size);
-    return q->flags & QCOW2_FOR_CHECK ? 0 : q_recover(q, err);
+    /* Nothing is known of its refcounts until a check says so. */
+    q->leaked = q->flags & QCOW2_FOR_CHECK;
+    return q->leaked ? 0 : q_recover(q, err);
 }
 
 static int init_image(struct qcow2 *q, const struct qcow2_opts *opts,

@@ -144,29 +144,37 @@ int q_alloc(struct qcow2 *q, uint64_t n, uint64_t *first, uint64_t *got,
     return 0;
 }
 
+/* How many clusters in a row are free from `first` on, at most n; rows may
+ * cross from one block's range to the next. */
+static int row_length(struct qcow2 *q, uint64_t first, uint64_t n,
+                      uint64_t *got) REQUIRES(q->lock)
+{
+    uint64_t count = 0, more;
+    int rc = 0;
+
+    *got = 0;
+    while (!rc && *got < n) {
+        rc = q_ref_block(q, first + *got);
+        if (!rc)
+            rc = q_ref_get(q, first + *got, &count);
+        if (rc || count)
+            break;
+        rc = count_free(q, first + *got, n - *got, &more);
+        *got += more;
+    }
+    return rc;
+}
+
 int q_alloc_row(struct qcow2 *q, uint64_t n, uint64_t *first)
 {
     uint64_t at = q->hint, got = 0;
     int rc = q_session(q);
 
     while (!rc && got < n) {
-        uint64_t more;
-
-        at += got;
-        got = 0;
+        at += got; /* what follows a row that is too short is in use */
         rc = find_free(q, &at);
-        /* Rows may cross from one block's range to the next. */
-        while (!rc && got < n) {
-            rc = q_ref_block(q, at + got);
-            if (!rc)
-                rc = q_ref_get(q, at + got, &more);
-            if (rc || more)
-                break;
-            rc = count_free(q, at + got, n - got, &more);
-            got += more;
-        }
-        if (!rc && got < n)
-            got++;
+        if (!rc)
+            rc = row_length(q, at, n, &got);
     }
     if (!rc)
         rc = take(q, at, n);

@@ -324,7 +324,7 @@ int q_flush(struct qcow2 *q)
 
 int q_before_change(struct qcow2 *q)
 {
-    int rc = q_session(q);
+    int rc = q->flags & QCOW2_FOR_CHECK ? -EIO : q_session(q);
 
     return rc || q->freed.nr < Q_FREE_MAX ? rc : q_flush(q);
 }

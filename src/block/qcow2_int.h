@@ -325,6 +325,9 @@ MUST_CHECK int q_ref_set(struct qcow2 *q, uint64_t cluster, uint64_t count)
     REQUIRES(q->lock);
 /* Make sure that there is a refcount block for the cluster. */
 MUST_CHECK int q_ref_block(struct qcow2 *q, uint64_t cluster) REQUIRES(q->lock);
+/* Make the block of a range, at a cluster of that range that is free. */
+MUST_CHECK int q_ref_block_at(struct qcow2 *q, uint64_t block, uint64_t cluster)
+    REQUIRES(q->lock);
 uint64_t q_ref_read(const uint8_t *block, uint64_t i, uint32_t order);
 void q_ref_write(uint8_t *block, uint64_t i, uint32_t order, uint64_t count);
 
@@ -454,11 +457,15 @@ MUST_CHECK int q_l1_write_new(struct qcow2 *q, const uint64_t *l1,
                               uint32_t size, uint64_t *off) REQUIRES(q->lock);
 uint64_t q_l1_entries(const struct qcow2 *q, uint64_t disk_size);
 
-/* -- qcow2_walk.c, qcow2_check.c ------------------------------------------ */
+/* -- qcow2_check.c ------------------------------------------ */
 
 /* Lower what is too high and set the flags that are wrong; refuses what is too
  * low. The image has just been opened. */
 MUST_CHECK int q_recover(struct qcow2 *q, struct err *err);
+/* The same for an image in use, which is frozen and flushed. */
+MUST_CHECK int q_recount(struct qcow2 *q, struct err *err) REQUIRES(q->lock);
+/* Invariant 8: set it, or clear it, and make that stable. Version 3 only. */
+MUST_CHECK int q_set_dirty(struct qcow2 *q, bool on) REQUIRES(q->lock);
 
 /* -- backing.c ------------------------------------------------------------ */
 

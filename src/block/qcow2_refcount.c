@@ -138,14 +138,14 @@ int q_ref_add(struct qcow2 *q, uint64_t first, uint64_t n, int64_t delta,
 /* -- New blocks ----------------------------------------------------------- */
 
 /*
- * A block for a range of the file that has none is the range's first cluster
- * and counts itself. It is stable before the table names it (invariant 2), and
- * that it is named is stable with the first sync of the next commit, which
- * comes before anything refers to a cluster that it counts.
+ * A block for a range of the file that has none counts itself; in an image
+ * whose refcounts are right it is the range's first cluster. It is stable
+ * before the table names it (invariant 2), and that it is named is stable with
+ * the first sync of the next commit, which comes before anything refers to a
+ * cluster that it counts.
  */
-static int new_block(struct qcow2 *q, uint64_t block) REQUIRES(q->lock)
+int q_ref_block_at(struct qcow2 *q, uint64_t block, uint64_t cluster)
 {
-    uint64_t cluster = block << q->rb_bits;
     uint64_t off = cluster << q->cluster_bits;
     uint8_t *buf, entry[8];
     int rc = 0;
@@ -160,7 +160,7 @@ static int new_block(struct qcow2 *q, uint64_t block) REQUIRES(q->lock)
     if (!buf)
         return -ENOMEM;
     memset(buf, 0, q->cluster_size);
-    q_ref_write(buf, 0, q->h.refcount_order, 1);
+    q_ref_write(buf, cluster & bits_mask(q->rb_bits), q->h.refcount_order, 1);
     rc = q_write_meta(q, off, buf, q->cluster_size);
     free(buf);
     if (!rc)
@@ -296,6 +296,6 @@ int q_ref_block(struct qcow2 *q, uint64_t cluster)
     if (block >= q->rt_entries)
         rc = grow_table(q, block);
     if (!rc && !q->rt[block])
-        rc = new_block(q, block);
+        rc = q_ref_block_at(q, block, block << q->rb_bits);
     return rc;
 }

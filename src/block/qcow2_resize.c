@@ -34,17 +34,19 @@ int q_l1_write_new(struct qcow2 *q, const uint64_t *l1, uint32_t size,
 /* Give the active L1 table room for size entries; the disk stays as it is. */
 static int grow_l1(struct qcow2 *q, uint32_t size) REQUIRES(q->lock)
 {
-    struct q_header h = q->h;
-    uint64_t *l1 = calloc(size + 1ull, sizeof(*l1));
+    struct q_header h;
+    uint64_t off = 0, *l1 = calloc(size + 1ull, sizeof(*l1));
     uint8_t *dirty = calloc(size / 64 + 1ull, 1);
     int rc = l1 && dirty ? 0 : -ENOMEM;
 
     if (!rc) {
         memcpy(l1, q->l1, q->h.l1_size * sizeof(*l1));
-        rc = q_l1_write_new(q, l1, size, &h.l1_off);
+        rc = q_l1_write_new(q, l1, size, &off);
     }
     if (!rc)
         rc = q_flush_frozen(q);
+    h = q->h;
+    h.l1_off = off;
     h.l1_size = size;
     if (!rc)
         rc = q_header_write(q, &h);

@@ -36,19 +36,22 @@ static int map_code(struct jit_engine *eng, struct err *err)
 
     if (fd < 0)
         return err_sys(err, "create the code cache");
-    if (ftruncate(fd, CODE_SIZE) < 0) {
-        rc = err_sys(err, "size the code cache to %d bytes", CODE_SIZE);
+    if (!eng->code_size)
+        eng->code_size = CODE_SIZE;
+    if (ftruncate(fd, eng->code_size) < 0) {
+        rc = err_sys(err, "size the code cache to %u bytes", eng->code_size);
         goto close_fd;
     }
-    void *rw = mmap(NULL, CODE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-    void *rx = mmap(NULL, CODE_SIZE, PROT_READ | PROT_EXEC, MAP_SHARED, fd, 0);
+    void *rw =
+        mmap(NULL, eng->code_size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    void *rx =
+        mmap(NULL, eng->code_size, PROT_READ | PROT_EXEC, MAP_SHARED, fd, 0);
 
     eng->code_rw = rw == MAP_FAILED ? NULL : rw;
     eng->code_rx = rx == MAP_FAILED ? NULL : rx;
     if (!eng->code_rw || !eng->code_rx)
         rc = err_sys(err, "map the code cache (executable memory may be "
                           "forbidden here)");
-    eng->code_size = CODE_SIZE;
 close_fd:
     (void)close(fd);
     return rc;
@@ -92,8 +95,8 @@ static void release(void *p, size_t size)
 void jit_cache_fini(struct jit_engine *eng)
 {
     form_cache_free(eng->forms);
-    release(eng->code_rw, CODE_SIZE);
-    release(eng->code_rx, CODE_SIZE);
+    release(eng->code_rw, eng->code_size);
+    release(eng->code_rx, eng->code_size);
     release(eng->slots, SLOT_MAX * sizeof(*eng->slots));
     release(eng->slot_hash, SLOT_MAX * sizeof(*eng->slot_hash));
     release(eng->tbs, MAX_TBS * sizeof(*eng->tbs));

@@ -47,6 +47,22 @@ static bool host_has_avx(void)
     return __builtin_cpu_supports("avx");
 }
 
+/*
+ * For tests (docs/testing.md), in HUSK_JIT: "share" makes all 64-bit user code
+ * shared code, "cache=N" makes the code cache N MiB large, 1 to 128. Read
+ * before there are threads.
+ */
+static void read_tuning(struct jit_engine *eng)
+{
+    const char *words = getenv("HUSK_JIT"); /* NOLINT: before any thread */
+    const char *cache = words ? strstr(words, "cache=") : NULL;
+    unsigned long mib = cache ? strtoul(cache + 6, NULL, 10) : 0;
+
+    eng->share_all = words && strstr(words, "share");
+    if (mib >= 1 && mib <= 128)
+        eng->code_size = (uint32_t)mib << 20;
+}
+
 static int create(void **out, const struct engine_config *cfg, struct err *err)
 {
     struct jit_engine *eng;
@@ -65,6 +81,7 @@ static int create(void **out, const struct engine_config *cfg, struct err *err)
     eng->fast_pext =
         eng->bmi2 && !__builtin_cpu_is("znver1") && !__builtin_cpu_is("znver2");
     eng->fsgsbase = getauxval(AT_HWCAP2) & 2; /* HWCAP2_FSGSBASE */
+    read_tuning(eng);
     rc = jit_cache_init(eng, err);
     if (rc < 0) {
         jit_cache_fini(eng);
@@ -202,6 +219,8 @@ static void reset_sets(struct jit_vcpu *jv)
         jv->sets[i].used = true;
         jv->sets[i].has_exec = true;
         jv->sets[i].nr_tlb = jv->sets[i].nr_jc = JIT_LIST;
+        jv->sets[i].note_age++;
+        jv->sets[i].nr_notes = 0;
         if (i == 0)
             h_tables_clear(&jv->sets[i]);
     }

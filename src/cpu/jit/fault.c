@@ -40,6 +40,34 @@ static bool in_guard(const struct jit_vcpu *jv, const void *addr)
     return a >= jv->shadow_map && a < jv->shadow_map + GPAGE_SIZE;
 }
 
+/* Is the instruction the host call of a guest's? (gen_flow.c) */
+static bool is_guest_call(const uint8_t *p)
+{
+    uint32_t off;
+
+    if (p[0] == 0xe8)
+        return true;
+    if (memcmp(p, "\x65\xff\x14\x25", 4) != 0)
+        return false;
+    memcpy(&off, p + 4, 4);
+    return off >= SLOT_BASE ||
+           (off >= JV_GLUE + 8 * GLUE_JMP && off < JV_GLUE + 8 * GLUE_RET_MISS);
+}
+
+/* Too many guest calls: forget them, and do the call again. Shared code has
+ * pushed its page before it. */
+static void restart_shadow(struct jit_vcpu *jv, ucontext_t *uc)
+{
+    greg_t *g = uc->uc_mcontext.gregs;
+    const struct tb *tb = h_tb_at(jv->eng, (uint64_t)g[REG_RIP]);
+    uint64_t *top = (uint64_t *)jv->shadow_top;
+
+    if (tb && tb->key & KEY_SHARED &&
+        is_guest_call((const uint8_t *)g[REG_RIP]))
+        *--top = jv->slide;
+    g[REG_RSP] = (greg_t)top;
+}
+
 /* Which exception a signal stands for; -1 if none. */
 static int vector_of(const struct jit_vcpu *jv, int sig, const ucontext_t *uc)
 {
@@ -61,7 +89,7 @@ static void to_guest(struct jit_vcpu *jv, ucontext_t *uc, const struct tb *tb,
     greg_t *g = uc->uc_mcontext.gregs;
     unsigned at = h_tb_insn(jv->eng, tb, (uint64_t)g[REG_RIP]);
 
-    jv->st.rip = tb->rip + at;
+    jv->st.rip = h_tb_rip(jv, tb) + at;
     jv->cpu.fault = (struct x86_event){
         .vector = (uint8_t)vector,
         .type = X86_EVENT_EXCEPTION,
@@ -83,8 +111,7 @@ static void on_signal(int sig, siginfo_t *si, void *opaque)
         return;
     }
     if (sig == SIGSEGV && in_guard(jv, si->si_addr)) {
-        /* Too many guest calls: forget them, and do the call again. */
-        g[REG_RSP] = (greg_t)jv->shadow_top;
+        restart_shadow(jv, uc);
         return;
     }
     tb = h_tb_at(jv->eng, (uint64_t)g[REG_RIP]);

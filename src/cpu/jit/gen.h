@@ -57,12 +57,14 @@ struct gen {
     uint32_t key;
     unsigned mode;         /* enum jit_mode */
     uint64_t rip, cs_base; /* of the block */
+    gva_t slide;           /* page of shared code now, which rips leave out */
     uint32_t cs_limit;
     unsigned code_size; /* 2, 4 or 8: default address width of the mode */
     const struct ginsn *in;
     struct ginsn insns[TB_MAX_INSNS];
     unsigned nr_insns;
     const uint8_t *page; /* host address of the block's guest page */
+    const struct jit_page *pg;
     struct cold cold[GEN_MAX_COLD];
     unsigned nr_cold;
     struct tb_map map[3 * TB_MAX_INSNS + GEN_MAX_COLD];
@@ -126,7 +128,7 @@ void gen_load_reg(struct gen *g, unsigned host, unsigned guest_reg);
 void gen_store_reg(struct gen *g, unsigned guest_reg, unsigned host);
 
 /* gen_flow.c */
-void gen_entry(struct gen *g, uint32_t flags_live);
+void gen_entry(struct gen *g, struct tb *tb, uint32_t flags_live);
 void gen_jump(struct gen *g, uint64_t target);
 /* The same when JV_KEY has changed: the target is looked up by the new key. */
 void gen_jump_rekey(struct gen *g, uint64_t target);
@@ -135,6 +137,8 @@ void gen_cold_dispatch(struct gen *g);
 /* Call a helper with RIP stored; end: it does not come back here. */
 void gen_helper(struct gen *g, h_fn *fn, uint64_t arg, uint64_t rip);
 void gen_store_rip(struct gen *g, uint64_t rip);
+/* reg = rip, which shared code has as a distance; may use r11 */
+void gen_load_rip(struct gen *g, unsigned reg, uint64_t rip);
 
 /* Make the rel32 at patch a link to the unshared translation from rip on. */
 void gen_link_unhoisted(struct gen *g, uint8_t *patch, uint64_t rip);
@@ -170,6 +174,12 @@ static inline uint64_t gen_next_rip(const struct gen *g)
     uint64_t next = g->in->rip + g->in->f->length;
 
     return gen_64(g) ? next : next & UINT32_MAX;
+}
+
+/* Are addresses of code known only when it runs? */
+static inline bool gen_shared(const struct gen *g)
+{
+    return g->key & KEY_SHARED;
 }
 
 static inline bool gen_op_is_gpr(const struct form_op *op)

@@ -8,9 +8,30 @@
  * (r10) is compared with the one that was pushed.
  */
 
+void gen_load_rip(struct gen *g, unsigned reg, uint64_t rip)
+{
+    if (!gen_shared(g)) {
+        e_mov_imm(&g->e, reg, rip);
+    } else if ((int64_t)rip == (int32_t)rip) {
+        e_load_gs(&g->e, reg, JV_SLIDE);
+        e_lea(&g->e, 1, reg, reg, R_NONE, 1, (int32_t)rip);
+    } else {
+        e_mov_imm(&g->e, reg, rip);
+        e_store_gs(&g->e, JV_TMP2, reg == R_T1 ? R_T0 : R_T1);
+        e_load_gs(&g->e, reg == R_T1 ? R_T0 : R_T1, JV_SLIDE);
+        e_lea(&g->e, 1, reg, R_T0, R_T1, 1, 0);
+        e_load_gs(&g->e, reg == R_T1 ? R_T0 : R_T1, JV_TMP2);
+    }
+}
+
 void gen_store_rip(struct gen *g, uint64_t rip)
 {
-    e_store_gs_imm(&g->e, JV_RIP, rip, R_T1);
+    if (!gen_shared(g)) {
+        e_store_gs_imm(&g->e, JV_RIP, rip, R_T1);
+        return;
+    }
+    gen_load_rip(g, R_T1, rip);
+    e_store_gs(&g->e, JV_RIP, R_T1);
 }
 
 void gen_helper(struct gen *g, h_fn *fn, uint64_t arg, uint64_t rip)
@@ -23,10 +44,29 @@ void gen_helper(struct gen *g, h_fn *fn, uint64_t arg, uint64_t rip)
 
 int h_step_done(struct jit_vcpu *jv, uint64_t arg);
 
+/*
+ * Shared code is told where it runs when it is entered from another page: by
+ * the slot whose number is in r10, or by the address in r10.
+ */
+static void shared_entries(struct gen *g, struct tb *tb)
+{
+    e_op_gs_idx8(&g->e, 0x8b, R_T1, R_T0, SLIDE_BASE);
+    e_u8(&g->e, 0xeb); /* jmp over the lea */
+    e_u8(&g->e, 7);
+    tb->indirect = (uint16_t)(g->e.p - g->start);
+    e_bytes(&g->e, "\x4d\x8d\x9a", 3); /* lea r11, [r10 - offset] */
+    e_u32(&g->e, (uint32_t)0 - (uint32_t)g->rip);
+    e_store_gs(&g->e, JV_SLIDE, R_T1);
+    tb->checked = (uint16_t)(g->e.p - g->start);
+}
+
 /* The test of the pending word, in front of the block's entry. */
-void gen_entry(struct gen *g, uint32_t flags_live)
+void gen_entry(struct gen *g, struct tb *tb, uint32_t flags_live)
 {
     struct cold *c;
+
+    if (gen_shared(g))
+        shared_entries(g, tb);
 
     if (!flags_live) {
         e_u8(&g->e, 0x65); /* cmp dword gs:[pending], 0 */
@@ -120,16 +160,19 @@ static uint32_t slot_for(struct gen *g, uint64_t target)
 {
     struct jit_engine *eng = g->eng;
     uint32_t key = g->key & ~(uint32_t)(KEY_UNHOISTED | KEY_ONE);
+    uint32_t page = gen_shared(g) ? (uint32_t)(g->pg - eng->pages) : 0;
     uint32_t h =
-        (uint32_t)((target * 0x9e3779b97f4a7c15ull) >> 48) ^ (key & 0xffff);
+        (uint32_t)(((target ^ (uint64_t)page << 32) * 0x9e3779b97f4a7c15ull) >>
+                   48) ^
+        (key & 0xffff);
     uint16_t *hint = &eng->slot_hash[h];
 
     if (*hint && eng->slots[*hint].rip == target &&
-        eng->slots[*hint].key == key)
+        eng->slots[*hint].key == key && eng->slots[*hint].page == page)
         return *hint;
     if (eng->nr_slots == SLOT_MAX)
         return 0;
-    eng->slots[eng->nr_slots] = (struct jit_slot){target, key};
+    eng->slots[eng->nr_slots] = (struct jit_slot){target, key, page};
     *hint = (uint16_t)eng->nr_slots;
     empty_slot(eng, eng->nr_slots);
     return eng->nr_slots++;
@@ -148,7 +191,7 @@ static void leave_page(struct gen *g, uint64_t target, bool call)
             e_jmp_gs(&g->e, SLOT_BASE + 8 * slot);
         return;
     }
-    e_mov_imm(&g->e, R_T0, target);
+    gen_load_rip(g, R_T0, target);
     if (call)
         e_call_gs(&g->e, JV_GLUE + 8 * (GLUE_JMP + g->mode));
     else
@@ -288,7 +331,14 @@ static void landing(struct gen *g, uint64_t next)
     uint64_t neg = (uint64_t)0 - next;
     struct cold *c;
 
-    if ((int64_t)neg == (int32_t)neg) {
+    if (gen_shared(g)) {               /* the page that the call has pushed */
+        e_bytes(&g->e, "\x41\x5b", 2); /* pop r11 */
+        e_store_gs(&g->e, JV_SLIDE, R_T1);
+        e_store_gs(&g->e, JV_RCX_SAVE, R_CX);
+        e_bytes(&g->e, "\x49\xf7\xd3", 3); /* not r11: no flags */
+        e_lea(&g->e, 1, R_CX, R_T0, R_T1, 1, (int32_t)(neg + 1));
+        e_load_gs(&g->e, R_T1, JV_RCX_SAVE);
+    } else if ((int64_t)neg == (int32_t)neg) {
         e_mov_rr(&g->e, R_T1, R_CX);
         e_lea(&g->e, 1, R_CX, R_T0, R_NONE, 1, (int32_t)neg);
     } else {
@@ -317,8 +367,8 @@ static void push_return(struct gen *g, uint64_t next)
     unsigned n = op_bytes(g);
 
     gen_stack_check(g, -(int32_t)n, n, true);
-    if (n == 8 && (int64_t)next != (int32_t)next) {
-        e_mov_imm(&g->e, R_T1, next);
+    if (gen_shared(g) || (n == 8 && (int64_t)next != (int32_t)next)) {
+        gen_load_rip(g, R_T1, next);
         gen_op_mem(g, 0x89, 1, R_T1);
     } else {
         gen_op_mem(g, 0xc7, n == 8, 0);
@@ -326,6 +376,16 @@ static void push_return(struct gen *g, uint64_t next)
     }
     gen_store_done(g);
     gen_stack_adjust(g, -(int32_t)n);
+}
+
+/* What the landing takes off again. */
+static void push_slide(struct gen *g)
+{
+    if (!gen_shared(g))
+        return;
+    e_u8(&g->e, 0x65); /* push qword gs:[slide] */
+    e_u8(&g->e, 0xff);
+    e_gs_operand(&g->e, 6, JV_SLIDE);
 }
 
 static void flow_call(struct gen *g)
@@ -337,6 +397,7 @@ static void flow_call(struct gen *g)
         gen_helper(g, h_step_done, 0, target);
         return;
     }
+    push_slide(g);
     if (linkable(g, target)) {
         e_align_rel32(&g->e, 1);
         add_link(g, e_call32(&g->e), target);
@@ -381,6 +442,7 @@ static void flow_call_ind(struct gen *g)
         jump_indirect(g);
         return;
     }
+    push_slide(g);
     /* The look-up is a cold path only in that the return shall land here. */
     (void)gen_cold(g, COLD_DISPATCH, e_call32(&g->e));
     landing(g, next);

@@ -43,7 +43,13 @@ void gen_address(struct gen *g, const struct form_op *op)
     if (op->base == FORM_RIP) {
         uint64_t a = g->in->rip + g->in->f->length + (uint64_t)disp;
 
-        e_mov_imm(&g->e, R_T0, width == 32 ? a & UINT32_MAX : a);
+        if (gen_shared(g)) {
+            gen_load_rip(g, R_T0, a);
+            if (width == 32)
+                e_mov32_rr(&g->e, R_T0, R_T0);
+        } else {
+            e_mov_imm(&g->e, R_T0, width == 32 ? a & UINT32_MAX : a);
+        }
         return;
     }
     base = address_reg(g, op->base, R_T0);

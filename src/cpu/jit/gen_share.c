@@ -46,8 +46,10 @@ static bool eligible(const struct gen *g, const struct ginsn *in,
     if (m->base == FORM_RIP) {
         *base = GEN_BASE_NONE;
         *off += (int64_t)(in->rip + in->f->length);
-        return true;
+        return !gen_shared(g) || *off == (int32_t)*off;
     }
+    if (m->base == FORM_NO_REG && gen_shared(g))
+        return false; /* constant where the others slide */
     if (m->base == FORM_NO_REG) {
         *base = GEN_BASE_NONE;
         if (!gen_64(g))
@@ -159,7 +161,7 @@ void gen_plan_groups(struct gen *g)
 static void range_start(struct gen *g, const struct gen_group *gr)
 {
     if (gr->base == GEN_BASE_NONE)
-        e_mov_imm(&g->e, R_T0, (uint64_t)gr->lo);
+        gen_load_rip(g, R_T0, (uint64_t)gr->lo);
     else
         e_lea(&g->e, 1, R_T0, gen_host_reg(gr->base), R_NONE, 1,
               (int32_t)gr->lo);

@@ -64,11 +64,13 @@
     sahf
 .endm
 
-/* Back to translated code at r11, all state from memory. */
+/* Back to translated code at r11, all state from memory; RIP in r10, as the
+ * jump cache's entries want it. */
 .macro TO_CODE
     LOAD_FLAGS
     mov rsp, gs:[JV_SHADOW_SP]
     LOAD_GPRS
+    mov r10, gs:[JV_RIP]
     jmp r11
 .endm
 

@@ -144,7 +144,7 @@ static void recover(struct jit_vcpu *jv, uint32_t desc, uint64_t ret)
     const struct tb *tb = h_tb_at(jv->eng, ret);
 
     if (tb)
-        jv->st.rip = tb->rip + (desc >> DESC_INSN_SHIFT);
+        jv->st.rip = h_tb_rip(jv, tb) + (desc >> DESC_INSN_SHIFT);
     if (desc & DESC_FLAGS_SAVED) {
         uint64_t ax = jv->st.gpr[X86_RAX];
 
@@ -313,10 +313,10 @@ static void rip_behind(struct jit_vcpu *jv, uint32_t desc, uint64_t ret)
     if (!tb)
         return;
     map = &jv->eng->maps[tb->map];
-    jv->st.rip = tb->rip + tb->guest_size;
+    jv->st.rip = h_tb_rip(jv, tb) + tb->guest_size;
     for (unsigned i = 0; i < tb->nr_maps && map[i].host < tb->hot_size; i++)
         if (map[i].guest > at) {
-            jv->st.rip = tb->rip + map[i].guest;
+            jv->st.rip = h_tb_rip(jv, tb) + map[i].guest;
             return;
         }
 }

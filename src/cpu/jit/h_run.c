@@ -172,6 +172,13 @@ static struct jit_jc_entry *jc_slot(struct jit_vcpu *jv, uint64_t rip)
                 ->jc[key_mode(jv->key)][rip >> JC_SHIFT & (JC_ENTRIES - 1)];
 }
 
+static uint64_t page_number(const struct jit_vcpu *jv, gpa_t gpa)
+{
+    const struct gmem_bank *b = gmem_bank(jv->eng->gmem, gpa, 1);
+
+    return b ? b->page_idx + ((gpa - b->start) >> GPAGE_SHIFT) : 0;
+}
+
 /* The block for RIP, if it was translated and its second page is the same. */
 static struct tb *find(struct jit_vcpu *jv, int *fault)
 {
@@ -182,7 +189,14 @@ static struct tb *find(struct jit_vcpu *jv, int *fault)
     *fault = h_fetch(jv, gva, &gpa);
     if (*fault < 0)
         return NULL;
-    tb = h_tb_find(jv, jv->st.rip, gpa, jv->key | jv->xkey);
+    jv->xkey &= ~(uint32_t)KEY_SHARED;
+    if (h_shared(jv, page_number(jv, gpa), gva)) {
+        jv->xkey |= KEY_SHARED;
+        tb = h_tb_find(jv, gva & GPAGE_MASK, gpa, jv->key | jv->xkey);
+    } else {
+        tb = h_tb_find(jv, jv->st.rip, gpa, jv->key | jv->xkey);
+    }
+    jv->slide = gva & ~GPAGE_MASK;
     if (!tb || !tb->gpa2)
         return tb;
     *fault = h_fetch(jv, (gva & ~GPAGE_MASK) + GPAGE_SIZE, &gpa2);
@@ -239,7 +253,7 @@ const void *h_lookup(struct jit_vcpu *jv)
     if (!tb)
         return translate(jv); /* a fault is raised there, on the same walk */
     /* By the pending test: a cycle of indirect jumps has no other. */
-    jc->host = (uint64_t)jv->eng->code_rx + tb->host;
+    jc->host = (uint64_t)jv->eng->code_rx + tb->host + tb->indirect;
     jc->tag = (uint64_t)0 - jv->st.rip;
     h_jc_note(jv->set, key_mode(jv->key),
               jv->st.rip >> JC_SHIFT & (JC_ENTRIES - 1),
@@ -261,6 +275,8 @@ const void *h_slot(struct jit_vcpu *jv, uint32_t n)
     int fault;
 
     jv->st.rip = eng->slots[n].rip;
+    if (eng->slots[n].key & KEY_SHARED)
+        jv->st.rip += jv->slide;
     if (atomic_load(&jv->pending))
         return h_lookup(jv);
     jv->link = 0;
@@ -268,9 +284,11 @@ const void *h_slot(struct jit_vcpu *jv, uint32_t n)
     tb = find(jv, &fault);
     if (!tb)
         return translate(jv);
-    if (eng->slots[n].key == jv->key && set->nr_filled < SLOT_MAX) {
+    if ((eng->slots[n].key & ~(uint32_t)KEY_SHARED) == jv->key &&
+        set->nr_filled < SLOT_MAX) {
         tb->in_slot = true;
         set->filled[set->nr_filled++] = (uint16_t)n;
+        set->tables->slide[n] = jv->slide;
         set->tables->slot[n] = (uint64_t)eng->code_rx + tb->host;
     }
     return (const void *)((uint64_t)eng->code_rx + tb->host + tb->entry);

@@ -24,6 +24,56 @@ uint32_t h_cs_limit(const struct jit_vcpu *jv)
                                           : jv->st.seg[X86_CS].limit;
 }
 
+/* May this vCPU's code be shared, by its mode? Debuggers want addresses. */
+static bool may_share(const struct jit_vcpu *jv)
+{
+    return (jv->key & KEY_SIZE_MASK) == 2 && key_mode(jv->key) == JIT_USER &&
+           !(jv->key & (KEY_STEP | KEY_BREAK)) &&
+           !atomic_load(&jv->eng->nr_breakpoints);
+}
+
+/*
+ * In one address space a page's shared code runs at one address: slots that
+ * its jumps go through hold what is right there. False if the page is noted at
+ * another address, or there is no room to note it.
+ */
+static bool note_page(struct jit_set *set, uint32_t page, gva_t gva)
+{
+    uint32_t i = page * 0x9e3779b1u >> 16;
+
+    for (;; i++) {
+        struct jit_note *n = &set->note[i & (JIT_NOTES - 1)];
+
+        if (n->age != set->note_age) {
+            if (set->nr_notes == JIT_NOTES / 4 * 3)
+                return false;
+            set->nr_notes++;
+            n->page = page;
+            n->age = set->note_age;
+            n->gva = gva;
+            return true;
+        }
+        if (n->page == page)
+            return n->gva == gva;
+    }
+}
+
+bool h_shared(struct jit_vcpu *jv, uint64_t page, gva_t gva)
+{
+    uint64_t home = atomic_load(&jv->eng->pages[page].home);
+
+    gva &= ~GPAGE_MASK;
+    if (!may_share(jv) ||
+        ((home == 0 || home == (gva | 1)) && !jv->eng->share_all))
+        return false;
+    return note_page(jv->set, (uint32_t)page, gva);
+}
+
+uint64_t h_tb_rip(const struct jit_vcpu *jv, const struct tb *tb)
+{
+    return tb->key & KEY_SHARED ? jv->slide + tb->rip : tb->rip;
+}
+
 struct tb *h_tb_find(struct jit_vcpu *jv, uint64_t rip, gpa_t gpa, uint32_t key)
 {
     struct jit_engine *eng = jv->eng;
@@ -102,7 +152,39 @@ void h_tb_link(struct jit_engine *eng, uint32_t n, struct tb *to)
     to->links_in = n;
     if (l->cross)
         eng->has_cross = true;
-    patch_rel32(eng, l->patch, to->host + (l->checked ? 0 : to->entry));
+    patch_rel32(eng, l->patch,
+                to->host + (l->checked ? to->checked : to->entry));
+}
+
+static uint8_t *put_u32(uint8_t *p, uint32_t v)
+{
+    for (unsigned i = 0; i < 4; i++)
+        *p++ = (uint8_t)(v >> 8 * i);
+    return p;
+}
+
+/* mov r10, imm64 */
+static uint8_t *put_rip(uint8_t *p, uint64_t rip)
+{
+    *p++ = 0x49;
+    *p++ = 0xba;
+    p = put_u32(p, (uint32_t)rip);
+    return put_u32(p, (uint32_t)(rip >> 32));
+}
+
+/* mov r10, gs:[slide]; lea r10, [r10 + off] */
+static uint8_t *put_shared_rip(uint8_t *p, uint32_t off)
+{
+    *p++ = 0x65;
+    *p++ = 0x4c;
+    *p++ = 0x8b;
+    *p++ = 0x14;
+    *p++ = 0x25;
+    p = put_u32(p, JV_SLIDE);
+    *p++ = 0x4d;
+    *p++ = 0x8d;
+    *p++ = 0x92;
+    return put_u32(p, off);
 }
 
 /*
@@ -119,17 +201,17 @@ void h_tb_link_alt(struct jit_vcpu *jv, uint32_t n)
     if (at + 32 > eng->code_size || eng->links[n].rekey)
         return; /* by the glue each time, then */
     glue = JV_GLUE + 8 * (GLUE_JMP + key_mode(jv->key));
-    *p++ = 0x49; /* mov r10, imm64 */
-    *p++ = 0xba;
-    for (unsigned i = 0; i < 8; i++)
-        *p++ = (uint8_t)(jv->st.rip >> 8 * i);
+    if (eng->tbs[eng->links[n].from].key & KEY_SHARED)
+        p = put_shared_rip(p, (uint32_t)(jv->st.rip - jv->slide));
+    else
+        p = put_rip(p, jv->st.rip);
     *p++ = 0x65; /* jmp gs:[glue] */
     *p++ = 0xff;
     *p++ = 0x24;
     *p++ = 0x25;
     for (unsigned i = 0; i < 4; i++)
         *p++ = (uint8_t)(glue >> 8 * i);
-    eng->code_used = at + 18;
+    eng->code_used = (uint32_t)(p - eng->code_rw);
     patch_rel32(eng, eng->links[n].patch, at);
 }
 
@@ -331,7 +413,7 @@ static void drop(struct jit_engine *eng, struct jit_vcpu *jv, struct tb *tb)
         link_forget(eng, tb->links + i);
     if (!jv)
         return;
-    h_jc_forget(jv, tb->rip);
+    h_jc_forget(jv, tb);
     for (unsigned i = 0; tb->in_slot && i < JIT_NR_SETS; i++)
         h_slots_clear(&jv->sets[i]);
 }
@@ -392,8 +474,10 @@ static bool invalidate_page(struct jit_engine *eng, struct jit_vcpu *jv,
         }
     }
     atomic_store(&pg->chunks, chunks);
-    if (!pg->tbs)
+    if (!pg->tbs) {
         atomic_store(&pg->code, 0);
+        atomic_store(&pg->home, 0);
+    }
     return any;
 }
 

@@ -143,8 +143,20 @@ static void set_bit(uint64_t *map, uint64_t v)
 
 /* -- Flushing ------------------------------------------------------------- */
 
+static void notes_clear(struct jit_set *set)
+{
+    set->nr_notes = 0;
+    if (++set->note_age)
+        return;
+    for (unsigned i = 0; i < JIT_NOTES; i++) /* ages begin again */
+        set->note[i].age = 0;
+    set->note_age = 1;
+}
+
+/* Forget an address space; callers reset the shadow stack, too. */
 static void set_flush(struct jit_set *set)
 {
+    notes_clear(set);
     if (set->used)
         h_tables_clear(set);
 }
@@ -180,6 +192,7 @@ static void set_flush_nonglobal(struct jit_set *set)
 {
     uint32_t kept = 0;
 
+    notes_clear(set);
     if (!set->used)
         return;
     if (set->nr_tlb == JIT_LIST || set->nr_jc == JIT_LIST) {
@@ -545,20 +558,33 @@ int h_fetch(struct jit_vcpu *jv, gva_t gva, gpa_t *gpa)
     return 0;
 }
 
-void h_jc_forget(struct jit_vcpu *jv, uint64_t rip)
+static void jc_forget_at(struct jit_vcpu *jv, unsigned i, uint64_t host)
 {
-    uint64_t i = rip >> JC_SHIFT & (JC_ENTRIES - 1);
-
     for (unsigned s = 0; s < JIT_NR_SETS; s++) {
         if (!jv->sets[s].has_exec)
             continue;
         for (unsigned m = 0; m < JIT_NR_MODES; m++) {
             struct jit_jc_entry *e = &jv->sets[s].tables->jc[m][i];
 
-            if (e->tag == (uint64_t)0 - rip)
-                e->tag = jit_jc_never((unsigned)i);
+            if (e->host == host)
+                e->tag = jit_jc_never(i);
         }
     }
+}
+
+/* Shared code runs at any page: what it has in common is the offset there. */
+void h_jc_forget(struct jit_vcpu *jv, const struct tb *tb)
+{
+    uint64_t host = (uint64_t)jv->eng->code_rx + tb->host + tb->indirect;
+    unsigned per_page = 1u << (GPAGE_SHIFT - JC_SHIFT);
+    unsigned i = tb->rip >> JC_SHIFT & (JC_ENTRIES - 1);
+
+    if (!(tb->key & KEY_SHARED)) {
+        jc_forget_at(jv, i, host);
+        return;
+    }
+    for (i &= per_page - 1; i < JC_ENTRIES; i += per_page)
+        jc_forget_at(jv, i, host);
 }
 
 /* -- Mode key ------------------------------------------------------------- */

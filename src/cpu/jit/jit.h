@@ -44,6 +44,7 @@ enum jit_key {
     KEY_SMAP = 1 << 22,
     KEY_SS32 = 1 << 21,        /* 32-bit stack pointer (with neither: 64) */
     KEY_ONE = 1 << 24,         /* one instruction, then the pending test */
+    KEY_SHARED = 1 << 25,      /* good at any linear address (h_shared) */
     KEY_ODD_SEGMENTS = 1 << 23 /* one expands down or lacks a right: h_segment
                                 * judges each access that is checked */
 };
@@ -89,13 +90,20 @@ static inline uint64_t jit_jc_never(unsigned i)
     return i ? 0 : (uint64_t)0 - (1u << JC_SHIFT);
 }
 
-enum { JIT_NR_SETS = 8, JIT_HASH_BITS = 4096, JIT_ITLB = 64, JIT_LIST = 4096 };
+enum {
+    JIT_NR_SETS = 8,
+    JIT_HASH_BITS = 4096,
+    JIT_ITLB = 64,
+    JIT_LIST = 4096,
+    JIT_NOTES = 2048
+};
 
 /* What lies behind the state area in each set's region. */
 struct jit_tables {
     struct jit_tlb tlb[JIT_NR_MODES][2];
     struct jit_jc_entry jc[JIT_NR_MODES][JC_ENTRIES];
     uint64_t slot[SLOT_MAX];
+    uint64_t slide[SLOT_MAX];
 };
 
 /* One cached address space. */
@@ -122,6 +130,13 @@ struct jit_set {
     uint32_t nr_tlb, nr_jc;
     uint32_t nr_filled;
     uint16_t *filled; /* slots that hold a block, SLOT_MAX at most */
+    /* Where pages with shared code run in this address space; those of another
+     * age are none. */
+    struct jit_note {
+        uint32_t page, age;
+        gva_t gva;
+    } note[JIT_NOTES];
+    uint32_t note_age, nr_notes;
     /* What the jump caches are for: other modes' blocks must not be found. */
     uint32_t jc_key[JIT_NR_MODES];
     uint64_t jc_cs[JIT_NR_MODES];
@@ -197,7 +212,8 @@ struct jit_vcpu {
     uint32_t mxcsr_default, pad4;
     uint64_t tmp2, pad5;
     struct jit_window win[3];
-    uint64_t pad6[2];
+    uint64_t slide; /* the page that the running block lies on, if shared */
+    uint64_t pad6;
     uint64_t glue[32];
     uint64_t spill[16];
     uint8_t bounce[256];
@@ -251,6 +267,7 @@ _Static_assert(offsetof(struct jit_vcpu, tlb_mask) == JV_TLB_MASK, "layout.h");
 _Static_assert(offsetof(struct jit_vcpu, ret_glue) == JV_RET_GLUE, "layout.h");
 _Static_assert(offsetof(struct jit_vcpu, mxcsr_default) == JV_MXCSR, "layout");
 _Static_assert(offsetof(struct jit_vcpu, win) == JV_WIN, "layout.h");
+_Static_assert(offsetof(struct jit_vcpu, slide) == JV_SLIDE, "layout.h");
 _Static_assert(offsetof(struct jit_vcpu, glue) == JV_GLUE, "layout.h");
 _Static_assert(offsetof(struct jit_vcpu, spill) == JV_SPILL, "layout.h");
 _Static_assert(offsetof(struct jit_vcpu, bounce) == JV_BOUNCE, "layout.h");
@@ -268,14 +285,17 @@ struct tb_map {
 };
 
 struct tb {
-    uint64_t rip;      /* of the first instruction (CS-relative) */
+    uint64_t rip;      /* of the first instruction (CS-relative); where code
+                          is shared, its offset in the page */
     uint64_t cs_base;  /* 0 in 64-bit mode */
     uint32_t cs_limit; /* no instruction lies beyond; all ones in 64-bit */
     gpa_t gpa;         /* of the first byte */
     gpa_t gpa2;        /* of the second page's start, if it spans two, else 0 */
     uint32_t key;
-    uint32_t host;  /* offset in the code cache; checked entry */
-    uint16_t entry; /* from host: the entry without the pending test */
+    uint32_t host; /* offset in the code cache: the entry from slots */
+    /* From host: the entry with the pending test; the same for who comes with
+     * the address in r10; the entry without. */
+    uint16_t checked, indirect, entry;
     uint16_t hot_size;
     uint32_t host_size;
     uint16_t guest_size;
@@ -309,6 +329,7 @@ struct jit_page {
     _Atomic uint64_t chunks; /* 64-byte pieces that translations cover */
     uint32_t tbs;            /* first block on it */
     _Atomic uint32_t code;   /* no write entries in any TLB */
+    _Atomic uint64_t home;   /* where user code on it is not shared, or 0 */
 };
 
 /* What other threads ask of a vCPU (flush_request). */
@@ -355,8 +376,9 @@ struct jit_engine {
     } * kpages;
     /* Targets of jumps to other pages; a slot's number is its index. */
     struct jit_slot {
-        uint64_t rip;
+        uint64_t rip; /* from shared code: offset from its page */
         uint32_t key;
+        uint32_t page; /* that jumps, if its code is shared */
     } * slots;
     uint16_t *slot_hash; /* by target: the last slot made for it */
     uint32_t nr_slots;
@@ -369,6 +391,7 @@ struct jit_engine {
     _Atomic unsigned nr_breakpoints;
     bool bmi2, fsgsbase;
     bool fast_pext; /* not a microcoded one */
+    bool share_all; /* for tests: all 64-bit user code */
 };
 
 /* -- Between the parts ---------------------------------------------------- */
@@ -435,7 +458,8 @@ void h_mode_changed(struct jit_vcpu *jv);
 void h_jc_clear(struct jit_set *set);
 /* Entry i of mode's jump cache was filled. */
 void h_jc_note(struct jit_set *set, unsigned mode, unsigned i, bool global);
-void h_jc_forget(struct jit_vcpu *jv, uint64_t rip);
+struct tb;
+void h_jc_forget(struct jit_vcpu *jv, const struct tb *tb);
 void h_slots_clear(struct jit_set *set);
 void h_tables_clear(struct jit_set *set);
 void h_windows_clear(struct jit_vcpu *jv);
@@ -444,6 +468,14 @@ extern const struct x86_system_ops h_system_ops;
 /* h_tb.c: blocks, freestanding part */
 struct tb *h_tb_find(struct jit_vcpu *jv, uint64_t rip, gpa_t gpa,
                      uint32_t key);
+/*
+ * Is the code at gva, on that RAM page, to be translated for any address? It is
+ * where the page was run at another address before: code of libraries and
+ * position-independent programs, which each process has elsewhere.
+ */
+bool h_shared(struct jit_vcpu *jv, uint64_t page, gva_t gva);
+/* RIP of the block's first instruction, as it runs now. */
+uint64_t h_tb_rip(const struct jit_vcpu *jv, const struct tb *tb);
 /* Base and limit of CS as blocks have them. */
 uint64_t h_cs_base(const struct jit_vcpu *jv);
 uint32_t h_cs_limit(const struct jit_vcpu *jv);

@@ -50,6 +50,7 @@
 #define JV_TMP2        (JV_HOT + 176)
 #define JV_GLUE_TMP    (JV_HOT + 184) /* the glue's own */
 #define JV_WIN         (JV_HOT + 192) /* 3 modes of {negated page, addend} */
+#define JV_SLIDE       (JV_HOT + 240) /* u64: page that shared code runs at */
 #define JV_GLUE        (JV_HOT + 256) /* addresses of the glue */
 #define JV_SPILL       (JV_HOT + 512) /* hoisted addends of a block */
 #define JV_BOUNCE      (JV_HOT + 640) /* 256 bytes, 64-aligned */
@@ -69,10 +70,12 @@
 #define JC_BASE(mode) (TLB_BASE + 6 * TLB_TABLE_SIZE + (mode)*JC_SIZE)
 /* Where jumps to other pages go, in this address space: one slot for each
  * target, filled when it is first used. */
-#define SLOT_BITS       16
-#define SLOT_MAX        (1 << SLOT_BITS)
-#define SLOT_BASE       JC_BASE(3)
-#define JV_TLB_SET_SIZE (6 * TLB_TABLE_SIZE + 3 * JC_SIZE + 8 * SLOT_MAX)
+#define SLOT_BITS 16
+#define SLOT_MAX  (1 << SLOT_BITS)
+#define SLOT_BASE JC_BASE(3)
+/* What JV_SLIDE is behind the jump, for slots that lead to shared code. */
+#define SLIDE_BASE      (SLOT_BASE + 8 * SLOT_MAX)
+#define JV_TLB_SET_SIZE (6 * TLB_TABLE_SIZE + 3 * JC_SIZE + 16 * SLOT_MAX)
 
 /* Access descriptor of a slow path (a u32 in r11). */
 #define DESC_SIZE_MASK   0x7f

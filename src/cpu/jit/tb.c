@@ -169,12 +169,12 @@ static unsigned decode_run(struct gen *g, const struct source *s, unsigned max,
  */
 static uint32_t peek(const struct gen *g, uint64_t rip)
 {
-    gva_t gva = g->cs_base + rip;
+    gva_t gva = g->cs_base + g->slide + rip;
     uint64_t off = gva & GPAGE_MASK;
     const uint8_t *p = g->page + off;
     struct x86_walk w;
 
-    if ((gva ^ (g->cs_base + g->rip)) >> GPAGE_SHIFT) {
+    if ((gva ^ (g->cs_base + g->slide + g->rip)) >> GPAGE_SHIFT) {
         if (!h_canonical(g->jv, gva) ||
             x86_probe(&g->jv->st, g->eng->gmem, gva, &w) < 0)
             return X86_FLAGS_ARITH;
@@ -291,7 +291,7 @@ static bool emit_block(struct gen *g, struct tb *tb)
     gen_plan_hoist(g);
     gen_plan_groups(g);
     g->in = &g->insns[0];
-    gen_entry(g, g->insns[0].flags_live);
+    gen_entry(g, tb, g->insns[0].flags_live);
     tb->entry = (uint16_t)(g->e.p - g->start);
     emit_breakpoint(g);
     for (unsigned i = 0; i < g->nr_insns; i++) {
@@ -424,6 +424,23 @@ static int fetch_fault(struct jit_vcpu *jv, gva_t gva)
                                                 : h_fault(jv);
 }
 
+/* Where the block is to run: here alone, or anywhere. eng->lock is held. */
+static void choose_address(struct jit_vcpu *jv, struct gen *g,
+                           struct jit_page *pg, gva_t gva)
+{
+    jv->xkey &= ~(uint32_t)KEY_SHARED;
+    g->rip = jv->st.rip;
+    g->slide = 0;
+    if (h_shared(jv, (uint64_t)(pg - jv->eng->pages), gva)) {
+        jv->xkey |= KEY_SHARED;
+        g->rip = gva & GPAGE_MASK;
+        g->slide = gva & ~GPAGE_MASK;
+    } else if (key_mode(jv->key) == JIT_USER && !atomic_load(&pg->home)) {
+        atomic_store(&pg->home, (gva & ~GPAGE_MASK) | 1);
+    }
+    g->key = jv->key | jv->xkey;
+}
+
 int jit_translate(struct jit_vcpu *jv)
 {
     struct jit_engine *eng = jv->eng;
@@ -448,12 +465,11 @@ int jit_translate(struct jit_vcpu *jv)
             return fetch_fault(jv, (gva & ~GPAGE_MASK) + GPAGE_SIZE);
         g->eng = eng;
         g->jv = jv;
-        g->key = jv->key | jv->xkey;
         g->mode = key_mode(jv->key);
-        g->rip = jv->st.rip;
         g->cs_base = base;
         g->cs_limit = h_cs_limit(jv);
         g->page = s.page;
+        g->pg = s.pg;
         jit_lock_take(&eng->lock);
         if (cache_full(eng)) {
             jit_lock_drop(&eng->lock);
@@ -462,6 +478,7 @@ int jit_translate(struct jit_vcpu *jv)
         }
         /* Invalidation may have cleared the flag meanwhile. */
         atomic_store(&s.pg->code, 1);
+        choose_address(jv, g, s.pg, gva);
         jv->stat[JIT_STAT_TRANSLATE]++;
         tb = build(jv, g, gpa, &s, &more, &beyond);
         jit_lock_drop(&eng->lock);

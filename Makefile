@@ -160,6 +160,11 @@ $(OUT)/tests/fuzz/%: $(OUT)/obj/tests/fuzz/%.o $(LIBS)
 	$(CC) -fsanitize=fuzzer $(LDFLAGS_ALL) -o $@ $< -Wl,--start-group \
 		$(filter %.a,$^) -Wl,--end-group $(LDLIBS)
 
+# The block layer by itself, beside `qemu-img bench`.
+$(OUT)/blockbench: $(OUT)/obj/tests/perf/blockbench.o $(call libs,block)
+	$(CC) $(LDFLAGS_ALL) -o $@ $< -Wl,--start-group $(filter %.a,$^) \
+		-Wl,--end-group $(LDLIBS)
+
 $(OUT)/husk: $(OBJS)
 	$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LDLIBS)
 

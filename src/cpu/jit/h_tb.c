@@ -10,7 +10,7 @@ uint32_t h_tb_hash(gpa_t gpa, uint64_t rip, uint32_t key)
 {
     uint64_t h = (gpa ^ (rip << 17) ^ key) * 0x9e3779b97f4a7c15ull;
 
-    return (uint32_t)(h >> 48) & (JIT_HASH_SIZE - 1);
+    return (uint32_t)(h >> (64 - JIT_TB_BITS));
 }
 
 uint64_t h_cs_base(const struct jit_vcpu *jv)

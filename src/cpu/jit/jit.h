@@ -338,7 +338,12 @@ enum {
     JIT_REQ_BLOCKS = 2  /* blocks went: drop jump caches and shadow stack */
 };
 
-enum { JIT_HASH_SIZE = 1 << 16, JIT_KPAGES = 4096, JIT_INDEX_SHIFT = 9 };
+enum {
+    JIT_TB_BITS = 18,
+    JIT_HASH_SIZE = 1 << JIT_TB_BITS,
+    JIT_KPAGES = 4096,
+    JIT_INDEX_SHIFT = 9
+};
 
 /* A lock that freestanding code may take (futex). */
 struct jit_lock {

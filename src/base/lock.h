@@ -2,6 +2,7 @@
 #define HUSK_BASE_LOCK_H
 
 #include <pthread.h>
+#include <stdbool.h>
 
 #include "base/compiler.h"
 #include "base/lock_ranks.h"
@@ -40,6 +41,16 @@ static inline void lock_take(struct lock *l)
 {
     lock_rank_push(l);
     (void)pthread_mutex_lock(&l->m);
+}
+
+/* Take it if it is free. The caller is NO_TSA, too. */
+static inline bool lock_try(struct lock *l) NO_TSA;
+static inline bool lock_try(struct lock *l)
+{
+    if (pthread_mutex_trylock(&l->m) != 0)
+        return false;
+    lock_rank_push(l);
+    return true;
 }
 
 static inline void lock_drop(struct lock *l) RELEASES(*l) NO_TSA;

@@ -31,6 +31,18 @@ int blk_readv(struct blk *b, uint64_t off, const struct iovec *iov, int n)
     return rc || !len ? rc : b->ops->readv(b, off, iov, n);
 }
 
+int blk_readv_cached(struct blk *b, uint64_t off, const struct iovec *iov,
+                     int n)
+{
+    uint64_t len = iov_len(iov, n);
+    int rc = check_read(b, off, len);
+
+    if (rc || !len)
+        return rc;
+    return b->ops->readv_cached ? b->ops->readv_cached(b, off, iov, n)
+                                : -EAGAIN;
+}
+
 int blk_writev(struct blk *b, uint64_t off, const struct iovec *iov, int n,
                unsigned flags)
 {

@@ -49,6 +49,10 @@ struct blk_limits {
 struct blk_ops {
     const char *name; /* of the format: "raw", "qcow2" */
     int (*readv)(struct blk *b, uint64_t off, const struct iovec *iov, int n);
+    /* The same if no device has to be waited for; else -EAGAIN, and what iov
+     * holds then is undefined. NULL = never. */
+    int (*readv_cached)(struct blk *b, uint64_t off, const struct iovec *iov,
+                        int n);
     int (*writev)(struct blk *b, uint64_t off, const struct iovec *iov, int n,
                   unsigned flags);
     int (*zero)(struct blk *b, uint64_t off, uint64_t len, unsigned flags);
@@ -72,6 +76,10 @@ uint64_t blk_size(const struct blk *b);
 /* 0 or -errno, whole requests only. */
 MUST_CHECK int blk_readv(struct blk *b, uint64_t off, const struct iovec *iov,
                          int n);
+/* Read without waiting for a device, or -EAGAIN (then iov's bytes are
+ * undefined): what is in the host's memory already. */
+MUST_CHECK int blk_readv_cached(struct blk *b, uint64_t off,
+                                const struct iovec *iov, int n);
 MUST_CHECK int blk_writev(struct blk *b, uint64_t off, const struct iovec *iov,
                           int n, unsigned flags);
 MUST_CHECK int blk_read(struct blk *b, uint64_t off, void *buf, uint64_t len);

@@ -60,6 +60,10 @@ void hostfile_let_go(struct hostfile *f);
 /* Bytes beyond the end of the file read as zeroes. */
 MUST_CHECK int hostfile_readv(struct hostfile *f, uint64_t off,
                               const struct iovec *iov, int n);
+/* The same from the page cache alone, else -EAGAIN: also where the ends of the
+ * file or of alignment are in the way. */
+MUST_CHECK int hostfile_readv_cached(struct hostfile *f, uint64_t off,
+                                     const struct iovec *iov, int n);
 MUST_CHECK int hostfile_read(struct hostfile *f, uint64_t off, void *buf,
                              uint64_t len);
 /* dsync: on stable storage when it returns, as with RWF_DSYNC. */

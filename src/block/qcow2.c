@@ -122,6 +122,7 @@ static int q_flush_op(struct blk *b)
 
 static const struct blk_ops qcow2_ops = {.name = "qcow2",
                                          .readv = q_readv,
+                                         .readv_cached = q_readv_cached,
                                          .writev = q_writev,
                                          .zero = q_zero,
                                          .discard = q_discard,

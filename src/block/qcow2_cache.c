@@ -12,11 +12,16 @@
 
 #include "block/qcow2_int.h"
 
-static uint32_t *bucket(struct q_cache *c, uint64_t off)
+static uint64_t bucket_of(const struct q_cache *c, uint64_t off)
 {
     uint64_t h = (off >> c->slice_bits) * 0x9e3779b97f4a7c15ull;
 
-    return &c->hash[(h >> 32) & c->hash_mask];
+    return (h >> 32) & c->hash_mask;
+}
+
+static uint32_t *bucket(struct q_cache *c, uint64_t off)
+{
+    return &c->hash[bucket_of(c, off)];
 }
 
 static void lru_remove(struct q_cache *c, uint32_t i)
@@ -155,6 +160,16 @@ int q_cache_get(struct qcow2 *q, uint64_t off, bool is_ref,
     }
     *out = &c->slice[i];
     return 0;
+}
+
+bool q_cache_has(const struct qcow2 *q, uint64_t off)
+{
+    const struct q_cache *c = &q->cache;
+    uint32_t i = c->hash[bucket_of(c, off)];
+
+    while (i && c->slice[i].off != off)
+        i = c->slice[i].next;
+    return i != 0;
 }
 
 void q_cache_dirty(struct qcow2 *q, struct q_slice *s)

@@ -300,6 +300,8 @@ void q_cache_fini(struct qcow2 *q);
  * Valid until the next call of a q_cache function. */
 MUST_CHECK int q_cache_get(struct qcow2 *q, uint64_t off, bool is_ref,
                            struct q_slice **out) REQUIRES(q->lock);
+/* Whether q_cache_get of it needs no reading. */
+bool q_cache_has(const struct qcow2 *q, uint64_t off) REQUIRES(q->lock);
 void q_cache_dirty(struct qcow2 *q, struct q_slice *s) REQUIRES(q->lock);
 /* Forget what is cached of [off, off + len): it is to be written otherwise. */
 void q_cache_drop(struct qcow2 *q, uint64_t off, uint64_t len)
@@ -414,6 +416,7 @@ MUST_CHECK int q_flush_frozen(struct qcow2 *q) REQUIRES(q->lock);
 /* -- qcow2_io.c, qcow2_zero.c, qcow2_compress.c --------------------------- */
 
 int q_readv(struct blk *b, uint64_t off, const struct iovec *iov, int n);
+int q_readv_cached(struct blk *b, uint64_t off, const struct iovec *iov, int n);
 int q_writev(struct blk *b, uint64_t off, const struct iovec *iov, int n,
              unsigned flags);
 int q_zero(struct blk *b, uint64_t off, uint64_t len, unsigned flags);

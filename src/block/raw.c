@@ -29,6 +29,12 @@ static int raw_readv(struct blk *b, uint64_t off, const struct iovec *iov,
     return hostfile_readv(&raw_of(b)->f, off, iov, n);
 }
 
+static int raw_readv_cached(struct blk *b, uint64_t off,
+                            const struct iovec *iov, int n)
+{
+    return hostfile_readv_cached(&raw_of(b)->f, off, iov, n);
+}
+
 static int raw_writev(struct blk *b, uint64_t off, const struct iovec *iov,
                       int n, unsigned flags)
 {
@@ -123,6 +129,7 @@ static int raw_close(struct blk *b)
 
 static const struct blk_ops raw_ops = {.name = "raw",
                                        .readv = raw_readv,
+                                       .readv_cached = raw_readv_cached,
                                        .writev = raw_writev,
                                        .zero = raw_zero,
                                        .discard = raw_discard,

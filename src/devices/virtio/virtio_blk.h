@@ -32,6 +32,13 @@ struct virtio_blk_list {
     struct virtio_blk_req *first, *last;
 };
 
+/* Whether requests are carried out at once (virtio_blk_now.c). */
+struct virtio_blk_now {
+    unsigned hold;      /* so many of them go to the pool */
+    unsigned next_hold; /* how many after the next one that waited */
+    unsigned good;      /* that did not, since */
+};
+
 struct virtio_blk_config {
     const char *name;   /* for logs: "disk0"; borrowed */
     struct blk *blk;    /* borrowed until virtio_blk_fini; its flags say whether
@@ -63,6 +70,7 @@ struct virtio_blk {
     void *opaque;
     bool flush_failed;       /* and what was to be flushed may be lost */
     uint64_t quiet_until_ns; /* no more about failed requests before */
+    struct virtio_blk_now now;
     struct virtio_blk_list stuck;
     unsigned nr_stuck;         /* those, and those tried again meanwhile */
     struct virtq_chain *chain; /* the one in hand */

@@ -21,7 +21,11 @@ enum { SECTOR_SHIFT = 9, SECTOR_SIZE = 1 << SECTOR_SHIFT };
 /* Ranges of one discard or write-zeroes request; sectors of one range. */
 enum { BLK_MAX_RANGES = 16, BLK_MAX_RANGE_SECTORS = 1 << 22 };
 
-/* Type functions of the queues; the device's lock is held. */
+/* virtio_blk_now.c: carry r out at once if that is worth while; *rc is what it
+ * returned. */
+bool virtio_blk_do_now(struct virtio_blk *vb, const struct blk_req *r, int *rc);
+
+/* virtio_blk_req.c: type functions of the queues; the device's lock is held. */
 bool virtio_blk_queue(struct virtio_dev *vd, unsigned q);
 void virtio_blk_queue_reset(struct virtio_dev *vd, unsigned q);
 /* Forget every request. */

@@ -220,6 +220,14 @@ static void complete_one(struct virtio_blk *vb, struct virtio_blk_req *req)
     free(req);
 }
 
+/* Without the pool. */
+static void carried_out(struct virtio_blk *vb, struct virtio_blk_req *req)
+{
+    if (req->rc == 0 && req->r.op == BLK_OP_READ)
+        report_data(req);
+    complete_one(vb, req);
+}
+
 static void complete_all_locked(struct virtio_blk *vb)
 {
     struct virtio_blk_list done;
@@ -369,10 +377,12 @@ static struct virtio_blk_req *new_req(struct virtio_blk *vb, unsigned q,
 static void queue_req(struct virtio_blk *vb, unsigned q,
                       struct virtio_blk_req *req)
 {
-    if (req)
-        submit(vb, req);
-    else
+    if (!req)
         answer_now(vb, q, S_IOERR);
+    else if (virtio_blk_do_now(vb, &req->r, &req->rc))
+        carried_out(vb, req);
+    else
+        submit(vb, req);
 }
 
 /* Where count sectors from sector lie; false if not all of them on the disk. */

@@ -1,8 +1,10 @@
 #include "tests/unit/devices/virtio/fake_blk.h"
 
+#include <errno.h>
 #include <stdatomic.h>
 #include <stddef.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/compiler.h"
 
@@ -61,12 +63,20 @@ static int fake_readv(struct blk *b, uint64_t off, const struct iovec *iov,
     return rc;
 }
 
+static int fake_readv_cached(struct blk *b, uint64_t off,
+                             const struct iovec *iov, int n)
+{
+    return fake_of(b)->cached ? fake_readv(b, off, iov, n) : -EAGAIN;
+}
+
 static int fake_writev(struct blk *b, uint64_t off, const struct iovec *iov,
                        int n, unsigned flags)
 {
     struct fake_blk *f = fake_of(b);
     int rc = enter(f, FAKE_WRITE, off, total(iov, n), flags);
 
+    if (f->slow)
+        (void)usleep(1000);
     for (int i = 0; i < n && rc == 0; i++) {
         memcpy(f->data + off, iov[i].iov_base, iov[i].iov_len);
         off += iov[i].iov_len;
@@ -111,6 +121,7 @@ static void fake_limits(struct blk *b, struct blk_limits *l)
 static const struct blk_ops fake_ops = {
     .name = "fake",
     .readv = fake_readv,
+    .readv_cached = fake_readv_cached,
     .writev = fake_writev,
     .zero = fake_zero,
     .discard = fake_discard,

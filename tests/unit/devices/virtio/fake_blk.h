@@ -18,6 +18,8 @@ struct fake_blk {
     /* Under lock: */
     bool closed;      /* the gate: requests wait */
     unsigned waiting; /* at the gate */
+    bool cached;      /* reads need no device */
+    bool slow;        /* writes sleep for a moment */
     int fail;         /* what requests return, 0 = they work */
     unsigned nr_log;  /* those that were carried out or failed */
     struct {

@@ -525,6 +525,43 @@ static void requests_of_all_queues_are_under_way_together(void **state)
     end(f);
 }
 
+static void what_is_cached_is_read_within_the_notification(void **state)
+{
+    struct fixture *f = make();
+
+    (void)state;
+    f->disk.cached = true;
+    offer(f, 0, 0, T_IN, 5, 1024);
+    vpci_kick(&f->p, 0);
+    assert_int_equal(ring_used_idx(&f->p.ring[0]), 1);
+    assert_int_equal(status(f, 0, 0), OK);
+    assert_disk_bytes(f, area(0, 0) + DATA, 5 * 512, 1024);
+    fake_blk_fail(&f->disk, -EIO);
+    assert_int_equal(run(f, T_IN, 5, 1024), IOERR);
+    end(f);
+}
+
+/* Waits as long as a slow host; which is not asserted. */
+static void a_write_that_waited_sends_others_to_the_pool(void **state)
+{
+    struct fixture *f = make();
+
+    (void)state;
+    assert_int_equal(run(f, T_OUT, 0, 512), OK);
+    assert_int_equal(f->vb.now.hold, 0);
+    f->disk.slow = true;
+    assert_int_equal(run(f, T_OUT, 0, 512), OK);
+    assert_true(f->vb.now.hold > 0);
+    fake_blk_close_gate(&f->disk);
+    offer(f, 0, 0, T_OUT, 0, 512);
+    vpci_kick(&f->p, 0); /* returns: the pool waits at the gate */
+    fake_blk_wait(&f->disk, 1);
+    fake_blk_open_gate(&f->disk);
+    virtio_blk_drain(&f->vb);
+    assert_int_equal(status(f, 0, 0), OK);
+    end(f);
+}
+
 static void each_queue_has_its_interrupt(void **state)
 {
     struct fixture *f = plug(0);
@@ -876,6 +913,8 @@ int main(void)
         cmocka_unit_test(a_chain_that_is_under_way_is_not_offered_again),
         cmocka_unit_test(one_may_be_offered_again_when_it_is_done),
         cmocka_unit_test(requests_of_all_queues_are_under_way_together),
+        cmocka_unit_test(what_is_cached_is_read_within_the_notification),
+        cmocka_unit_test(a_write_that_waited_sends_others_to_the_pool),
         cmocka_unit_test(each_queue_has_its_interrupt),
         cmocka_unit_test(a_reset_waits_for_what_is_under_way),
         cmocka_unit_test(a_reset_of_one_queue_leaves_the_others),

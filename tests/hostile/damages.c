@@ -122,7 +122,7 @@ static void header_length(struct image *m, unsigned a)
 
 static void extension_length(struct image *m, unsigned a)
 {
-    static const uint32_t v[] = {3984, 4096, 0x7fffffff, 0xfffffff8,
+    static const uint32_t v[] = {3985, 4096, 0x7fffffff, 0xfffffff8,
                                  0xffffffff};
 
     put32(m, IMG_EXT, 0x12345678);
@@ -180,7 +180,7 @@ static void backing_name(struct image *m, unsigned a)
                                         "a\nb",
                                         "../../../../",
                                         "ssh://x/y",
-                                        "/proc/self/mem"};
+                                        "/dev/mem"};
     static const char *const formats[] = {"qcow2", "raw", "vmdk", "", NULL};
 
     put_backing(m, names[a % 12], formats[a / 12]);

@@ -11,7 +11,12 @@
  */
 struct barrier {
     int marks; /* descriptor of the file of marks */
+    /* So many writes and syncs until the process ends on the spot, as if it
+     * had been killed; 0: never. */
+    unsigned end_in;
 };
+
+enum { BARRIER_KILLED = 2 }; /* exit status */
 
 extern const struct hostfile_ops barrier_ops; /* arg: struct barrier */
 

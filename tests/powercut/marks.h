@@ -24,6 +24,9 @@ enum mark_op {
     MARK_SETTINGS, /* generation seq, a text that names it */
     MARK_BARRIER,  /* the store is about to sync, for the reason in name */
     MARK_CLOSED,   /* properly: nothing may leak */
+    MARK_CREATE,   /* from here on the file is no image yet, or a sound one */
+    MARK_SEEN,     /* after that: so many sectors are read as version seq */
+    MARK_LISTED,   /* and snapshot id is there; an end ends each of the two */
     MARK_KILLED    /* and opened again: what was not flushed may be lost */
 };
 

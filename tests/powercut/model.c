@@ -100,6 +100,7 @@ void model_fini(struct model *m)
 
     view_free(&m->disk);
     view_free(&m->next);
+    free(m->found);
     for (i = 0; i < MODEL_SNAPSHOTS; i++)
         view_free(&m->snapshots[i].view);
 }
@@ -151,11 +152,26 @@ static void data_mark(struct model *m, const struct mark *k)
     }
 }
 
+/* What was found after a kill is now stable. */
+static void settle(struct model *m)
+{
+    unsigned i;
+
+    if (!m->unsettled)
+        return;
+    m->unsettled = m->changing = false;
+    for (i = 0; i < MODEL_SNAPSHOTS; i++)
+        m->snapshots[i].used = m->snapshots[i].must =
+            m->snapshots[i].used && m->snapshots[i].seen;
+}
+
 /* Nothing else is written while a flush is under way: one driver thread. */
 static void flush_mark(struct model *m, const struct mark *k)
 {
-    if (k->phase == MARK_END)
-        view_flush(&m->disk);
+    if (k->phase != MARK_END)
+        return;
+    view_flush(&m->disk);
+    settle(m);
 }
 
 static bool begin_change(struct model *m, const struct mark *k)
@@ -232,6 +248,93 @@ static void settings_mark(struct model *m, const struct mark *k)
         m->settings[1] = m->settings[0];
 }
 
+/* -- After a kill
+ * -------------------------------------------------------------- */
+
+static void killed_mark(struct model *m)
+{
+    unsigned i;
+
+    view_killed(&m->disk);
+    if (m->changing)
+        view_killed(&m->next);
+    m->unsettled = true;
+    m->nr_found = 0;
+    for (i = 0; i < MODEL_SNAPSHOTS; i++)
+        m->snapshots[i].seen = false;
+}
+
+static bool found_fits(const struct model *m, const struct model_view *v)
+{
+    uint64_t i;
+
+    if (v->nr != m->nr_found)
+        return false;
+    for (i = 0; i < v->nr; i++)
+        if (m->found[i] < 0 ||
+            !model_allows(&v->sectors[i], (uint64_t)m->found[i]))
+            return false;
+    return true;
+}
+
+/* Whichever of the two the disk was when the change was cut short. */
+static void choose_view(struct model *m)
+{
+    struct model_view other = m->next;
+    uint64_t i;
+
+    if (m->changing && found_fits(m, &m->next)) {
+        m->next = m->disk;
+        m->disk = other;
+    } else if (!found_fits(m, &m->disk)) {
+        m->confused = "after a kill the disk is as it never was";
+        return;
+    }
+    for (i = 0; i < m->nr_found; i++)
+        add_version(m, &m->disk.sectors[i], (uint64_t)m->found[i], false);
+}
+
+static void seen_mark(struct model *m, const struct mark *k)
+{
+    uint64_t end = k->sector + k->count, i;
+    int64_t *more;
+
+    if (k->phase == MARK_END) {
+        choose_view(m);
+        return;
+    }
+    if (end > m->room_found) {
+        more = realloc(m->found, end * sizeof(*more));
+        if (!more)
+            abort();
+        m->found = more;
+        m->room_found = end;
+    }
+    for (i = k->sector; i < end; i++)
+        m->found[i] = (int64_t)k->seq;
+    m->nr_found = end;
+}
+
+static void listed_mark(struct model *m, const struct mark *k)
+{
+    struct model_snapshot *s = model_snapshot(m, k->id);
+    unsigned i;
+
+    if (k->phase != MARK_END) {
+        if (s)
+            s->seen = true;
+        else
+            m->confused = "after a kill there is an unknown snapshot";
+        return;
+    }
+    for (i = 0; i < MODEL_SNAPSHOTS; i++) {
+        s = &m->snapshots[i];
+        if (s->used && s->must && !s->seen)
+            m->confused = "after a kill a snapshot is gone";
+        s->must = s->must && s->used;
+    }
+}
+
 void model_mark(struct model *m, const struct mark *k)
 {
     m->closed = false;
@@ -253,9 +356,13 @@ void model_mark(struct model *m, const struct mark *k)
     case MARK_SETTINGS: settings_mark(m, k); break;
     case MARK_CLOSED:
         view_flush(&m->disk);
+        settle(m);
         m->closed = true;
         break;
-    case MARK_KILLED: view_killed(&m->disk); break;
+    case MARK_KILLED: killed_mark(m); break;
+    case MARK_SEEN: seen_mark(m, k); break;
+    case MARK_LISTED: listed_mark(m, k); break;
+    case MARK_CREATE: m->creating = true; break;
     case MARK_BARRIER: break;
     default: m->confused = "an unknown mark"; break;
     }

@@ -32,11 +32,12 @@ struct model_view {
 struct model_snapshot {
     uint32_t id;
     bool must, used; /* !must: it is being made or deleted */
+    bool seen;       /* after a kill; stable with the next flush */
     struct model_view view;
 };
 
 struct model {
-    bool ready;
+    bool creating, ready;
     uint64_t base; /* sectors that a backing file has, of version 1 */
     struct model_view disk;
     /* While the whole disk changes (apply, resize): what it becomes. */
@@ -44,7 +45,11 @@ struct model {
     struct model_view next;
     struct model_snapshot snapshots[MODEL_SNAPSHOTS];
     uint64_t settings[2]; /* generations; 0: none */
-    bool closed, flushing;
+    bool closed;
+    /* After a kill: what is there is known, but not yet stable. */
+    bool unsettled;
+    int64_t *found; /* versions that were read; -1: not read */
+    uint64_t nr_found, room_found;
     const char *confused; /* the marks make no sense */
 };
 

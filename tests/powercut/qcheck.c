@@ -39,6 +39,7 @@ struct qowner {
     uint32_t view; /* the last L1 that referred to it, from 1 */
     enum role role;
     uint64_t place; /* of L2 tables and data: where in the disk */
+    bool falsely_copied;
 };
 
 static void say(struct qcheck *c, unsigned *count, const char *fmt, ...)
@@ -142,14 +143,13 @@ static void check_copied(struct qcheck *c, uint64_t off, bool copied,
 {
     uint64_t n = off / c->q->cluster, count = qimg_refcount(c->q, n);
 
-    if (copied && count != 1)
-        say(c,
-            c->q->incompatible & QIMG_DIRTY ? &c->rep->false_copied
-                                            : &c->rep->corruptions,
+    if (copied && count != 1) {
+        c->owners[n].falsely_copied = true;
+        say(c, &c->rep->false_copied,
             "%s of %" PRIu64 " (cluster %" PRIu64
             ") claims refcount 1, which is %" PRIu64,
             what, place, n, count);
-    else if (!copied && count == 1)
+    } else if (!copied && count == 1)
         say(c, &c->rep->not_copied,
             "%s of %" PRIu64 " (cluster %" PRIu64
             ") has refcount 1 and does not say so",
@@ -285,6 +285,11 @@ static void compare_counts(struct qcheck *c)
                     "cluster %" PRIu64 " (%s) has refcount %" PRIu64
                     " and %u references",
                     n, role_names[o->role], count, o->refs);
+        /* A write would go where somebody else reads. */
+        else if (o->falsely_copied && o->refs > 1 &&
+                 !(c->q->incompatible & QIMG_DIRTY))
+            corrupt(c, "cluster %" PRIu64 " (%s) claims refcount 1 and has %u",
+                    n, role_names[o->role], o->refs);
         else if (count > o->refs)
             say(c, &c->rep->leaks,
                 "cluster %" PRIu64 " (%s) has refcount %" PRIu64

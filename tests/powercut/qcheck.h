@@ -16,8 +16,8 @@ struct qreport {
     /* The "refcount is one" bit is not set where it could be: a reader sees
      * nothing of it, a writer copies without need. QEMU calls it an error. */
     unsigned not_copied;
-    /* It is set where it must not be, and the dirty bit says that it need not
-     * be right: who opens the image puts it right first. */
+    /* It is set where it must not be, but nobody else refers to the cluster,
+     * or the dirty bit says that whoever opens the image looks first. */
     unsigned false_copied;
     char first[160]; /* the first corruption, else the first of the others */
 };

@@ -85,19 +85,55 @@ static void report_bad(struct replay *r, const struct cut *c, const char *why)
     keep_image(r);
 }
 
+/* Being made: no image yet, or a sound one that is empty. */
+static const char *judge_new(struct replay *r)
+{
+    const uint8_t *d = r->disk.work;
+
+    if (r->disk.work_size < 4 || memcmp(d, "QFI\xfb", 4))
+        return NULL;
+    if (qcheck_image(&r->check, &r->img, d, r->disk.work_size, &r->report))
+        return r->report.first;
+    return r->img.nr_snapshots || r->report.leaks ? "a new image has leaks"
+                                                  : NULL;
+}
+
+/*
+ * What may be wrong beside leaks: flags while the dirty bit is set, which
+ * version 2 does not have. Nothing at all may be where nobody looks for it at
+ * the next open: the image says that it is clean.
+ */
+static const char *judge_flags(const struct replay *r)
+{
+    const struct qreport *rep = &r->report;
+    uint32_t flags = rep->not_copied + rep->false_copied;
+
+    if (r->img.autoclear & QIMG_HUSK_CLEAN && (rep->leaks || flags))
+        return "said to be clean, and is not";
+    if (flags && !r->opt->lenient && r->img.version >= 3 &&
+        !(r->img.incompatible & QIMG_DIRTY))
+        return rep->first;
+    return NULL;
+}
+
 static const char *judge(struct replay *r, const struct cut *c)
 {
     struct qreport *rep = &r->report;
+    const char *why;
 
     if (r->model.confused)
         return r->model.confused;
+    if (!r->model.ready)
+        return judge_new(r);
     if (qcheck_image(&r->check, &r->img, r->disk.work, r->disk.work_size, rep))
         return rep->first;
     r->n.leaky += rep->leaks != 0;
-    r->n.not_copied += rep->not_copied != 0;
-    if (rep->not_copied && !r->opt->lenient &&
-        !(r->img.incompatible & QIMG_DIRTY))
-        return rep->first;
+    why = judge_flags(r);
+    if (why)
+        return why;
+    if (r->model.closed && r->img.version >= 3 &&
+        !(r->img.autoclear & QIMG_HUSK_CLEAN))
+        return "was closed in order, and does not say so";
     if (r->model.closed && c->mode == CUT_ALL &&
         (rep->leaks || rep->not_copied || rep->false_copied))
         return rep->first;
@@ -128,7 +164,7 @@ static void try_cut(struct replay *r, const struct cut *c)
     }
     r->n.cuts++;
     why = judge(r, c);
-    if (!why && is_sample(r)) {
+    if (!why && r->model.ready && is_sample(r)) {
         r->n.samples++;
         if (!sample_check(r))
             why = r->verify.why;
@@ -150,7 +186,7 @@ static void try_cuts(struct replay *r, bool wrote)
     struct cut c;
     unsigned i;
 
-    if (!r->model.ready)
+    if (!r->model.ready && !r->model.creating)
         return;
     for (i = 0; i < r->opt->cuts && (ops || !i); i++) {
         c.mode = row[i % (sizeof(row) / sizeof(row[0]))];
@@ -186,6 +222,8 @@ static void on_mark(struct replay *r, const uint8_t *data, uint64_t len)
     memcpy(&k, data, sizeof(k));
     k.name[sizeof(k.name) - 1] = 0;
     model_mark(&r->model, &k);
+    if (k.op == MARK_BARRIER && r->opt->names)
+        (void)printf("barrier %s\n", k.name);
     if (k.op == MARK_BARRIER)
         r->drop_next = is_dropped(r, k.name);
     else

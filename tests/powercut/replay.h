@@ -18,11 +18,11 @@ struct replay_options {
     const char *opener; /* program that opens an image with husk's store */
     const char *dir;    /* for images */
     bool lenient;       /* a missing "refcount is one" is no failure */
-    bool verbose;
+    bool names;         /* print that of each sync */
 };
 
 struct replay_counts {
-    uint64_t events, cuts, same, bad, leaky, not_copied, samples, dropped;
+    uint64_t events, cuts, same, bad, leaky, samples, dropped;
 };
 
 /* One trace being replayed. */

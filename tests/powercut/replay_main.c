@@ -8,13 +8,14 @@
 
 static int usage(void)
 {
-    (void)fprintf(stderr,
-                  "usage: replay [--file NAME] [--cuts N] [--seed N]\n"
-                  "              [--drop BARRIER]... [--samples N --dir DIR]\n"
-                  "              [--opener PROGRAM] [--lenient] [--max-bad N]\n"
-                  "              TRACE...\n"
-                  "Status 0: every cut leaves a sound image, 1: not, 2: wrong "
-                  "usage or no trace\n");
+    (void)fprintf(
+        stderr,
+        "usage: replay [--file NAME] [--cuts N] [--seed N]\n"
+        "              [--drop BARRIER]... [--samples N --dir DIR]\n"
+        "              [--opener PROGRAM] [--lenient] [--max-bad N] [--names]\n"
+        "              TRACE...\n"
+        "Status 0: every cut leaves a sound image, 1: not, 2: wrong "
+        "usage or no trace\n");
     return 2;
 }
 
@@ -30,6 +31,7 @@ static bool parse(struct replay_options *o, int argc, char **argv)
         {"opener", required_argument, NULL, 'o'},
         {"max-bad", required_argument, NULL, 'm'},
         {"lenient", no_argument, NULL, 'l'},
+        {"names", no_argument, NULL, 'N'},
         {NULL, 0, NULL, 0}};
     int c;
 
@@ -43,6 +45,7 @@ static bool parse(struct replay_options *o, int argc, char **argv)
         case 'o': o->opener = optarg; break;
         case 'm': o->max_bad = (unsigned)strtoul(optarg, NULL, 0); break;
         case 'l': o->lenient = true; break;
+        case 'N': o->names = true; break;
         case 'd':
             if (o->nr_drops == REPLAY_DROPS)
                 return false;

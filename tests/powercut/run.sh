@@ -63,13 +63,13 @@ one()
 have_qemu=1
 command -v qemu-img >/dev/null || have_qemu=0
 n=$((have_qemu * 6 * times))
-per_event=20
+per_event=26
 recorder=
 prepare=
 
-one 'clusters of 512 bytes' $n --ops $((900 * times)) --cluster-bits 9 \
+one 'clusters of 512 bytes' $n --ops $((1000 * times)) --cluster-bits 9 \
     --cache 65536
-one 'clusters of 512, counts of 64 bits' $n --ops $((400 * times)) \
+one 'clusters of 512, counts of 64 bits' $n --ops $((450 * times)) \
     --cluster-bits 9 --refcount-order 6 --sectors 2048
 one 'clusters of 512, counts of 1 bit' $n --ops $((300 * times)) \
     --cluster-bits 9 --refcount-order 0
@@ -82,7 +82,7 @@ one 'clusters of 64 KiB, settings' $n --ops $((200 * times)) \
 per_event=8
 one 'clusters of 2 MiB' $((n / 3)) --ops $((30 * times)) --cluster-bits 21 \
     --sectors 16384
-per_event=20
+per_event=26
 recorder=--ptrace
 one 'another recorder (ptrace)' 0 --ops 100 --cluster-bits 9 --seed 7
 recorder=

@@ -94,7 +94,7 @@ static bool through_qemu(struct replay *r, const struct paths *p)
                              "raw",      p->image,  p->raw, NULL};
     const char *repair[] = {"qemu-img", "check", "-q",     "-f", "qcow2",
                             "-r",       "all",   p->image, NULL};
-    bool dirty = r->img.incompatible & QIMG_DIRTY;
+    bool dirty = r->img.incompatible & QIMG_DIRTY || r->img.version == 2;
     int status = run(check);
 
     /* What the dirty bit announces must be what a repair puts right. */

@@ -18,7 +18,7 @@
  */
 enum {
     SECTOR = 512,
-    MAX_RUN = 64, /* sectors of a request, and */
+    MAX_RUN = 512, /* sectors of a request, or */
     MAX_CLUSTERS = 4,
     MAX_SNAPSHOTS = 6,
     DIRTY_MAX = 10 /* requests between flushes */
@@ -28,6 +28,7 @@ struct shared {
     uint64_t seed, seq, sectors, settings;
     uint32_t next_id, snapshots[MAX_SNAPSHOTS], nr_snapshots;
     unsigned since_flush, ops_left;
+    bool killed; /* the last session was */
 };
 
 struct work {
@@ -95,6 +96,8 @@ static void pick_range(struct work *w, struct mark *k)
         k->count = 1 + below(w, 4);
     else if (below(w, 2))
         k->count = cluster;
+    else if (!below(w, 8))
+        k->count = MAX_RUN;
     if (k->count > w->s->sectors - k->sector)
         k->count = w->s->sectors - k->sector;
 }
@@ -328,6 +331,56 @@ static void close_image(struct work *w)
     w->s->since_flush = 0;
 }
 
+/* -- After a kill
+ * ---------------------------------------------------------------- */
+
+/* Tell of what is there: runs of sectors of one version. */
+static void tell_contents(struct work *w)
+{
+    uint64_t i, nr = blk_size(w->blk) / SECTOR;
+    struct mark k = {.op = MARK_SEEN};
+
+    for (i = 0; i < nr; i++) {
+        int64_t version;
+        int rc = blk_read(w->blk, i * SECTOR, w->buf, SECTOR);
+
+        if (rc)
+            die("read after a kill", strerror(-rc));
+        version = sector_version(w->buf, i);
+        if (k.count && version == (int64_t)k.seq) {
+            k.count++;
+            continue;
+        }
+        if (k.count)
+            begin(w, k);
+        k.sector = i;
+        k.count = 1;
+        k.seq = (uint64_t)version;
+    }
+    begin(w, k);
+    end(w, (struct mark){.op = MARK_SEEN}, 0);
+    w->s->sectors = nr;
+}
+
+static void tell_snapshots(struct work *w)
+{
+    struct mark k = {.op = MARK_LISTED};
+    struct qcow2_snap *list;
+    struct err err;
+    size_t n, i;
+
+    if (qcow2_snaps(w->q, &list, &n, &err))
+        die("list of snapshots after a kill", err.text);
+    for (i = 0; i < n && i < MAX_SNAPSHOTS; i++) {
+        k.id = (uint32_t)strtoul(list[i].id, NULL, 10);
+        w->s->snapshots[i] = k.id;
+        begin(w, k);
+    }
+    w->s->nr_snapshots = (uint32_t)i;
+    end(w, k, 0);
+    qcow2_snaps_free(list, n);
+}
+
 static void one_op(struct work *w)
 {
     unsigned dice = (unsigned)below(w, 100);
@@ -355,16 +408,26 @@ static void one_op(struct work *w)
         do_settings(w);
 }
 
-/* One process: 0 if it closed the image, 2 if it just ended. */
+/* One process: 0 if it closed the image, BARRIER_KILLED if it just ended. */
 static int session(struct work *w)
 {
     unsigned ops = 5 + (unsigned)below(w, 80);
 
+    if (!w->no_kills && !below(w, 3))
+        w->barrier.end_in = 1 + (unsigned)below(w, below(w, 2) ? 8 : 120);
     open_image(w);
-    for (; ops && w->s->ops_left; ops--, w->s->ops_left--)
+    if (w->s->killed) {
+        tell_snapshots(w);
+        tell_contents(w);
+        do_flush(w);
+        w->s->killed = false;
+    }
+    for (; ops && w->s->ops_left; ops--) {
+        w->s->ops_left--;
         one_op(w);
+    }
     if (w->s->ops_left && !below(w, 3) && !w->no_kills)
-        return 2;
+        return BARRIER_KILLED;
     close_image(w);
     return 0;
 }
@@ -382,9 +445,10 @@ static void run(struct work *w)
             die("fork", strerror(errno));
         if (!WIFEXITED(status) || WEXITSTATUS(status) == 1)
             die("session", "failed");
-        if (WEXITSTATUS(status) == 2) {
+        if (WEXITSTATUS(status) == BARRIER_KILLED) {
             end(w, (struct mark){.op = MARK_KILLED}, 0);
             w->s->since_flush = 0;
+            w->s->killed = true;
         }
     }
 }
@@ -397,6 +461,7 @@ static void make_image(struct work *w)
                              .cluster_bits = w->cluster_bits,
                              .refcount_order = w->refcount_order,
                              .mark_husk = true};
+    struct qcow2_opts opts = {.host = &barrier_ops, .host_arg = &w->barrier};
     static char text[1000];
     struct err err;
     int fd;
@@ -412,7 +477,8 @@ static void make_image(struct work *w)
     fd = open(w->path, O_CREAT | O_EXCL | O_RDWR | O_CLOEXEC, 0644);
     if (fd < 0)
         die(w->path, strerror(errno));
-    if (qcow2_create(w->path, fd, &c, NULL, &err))
+    begin(w, (struct mark){.op = MARK_CREATE});
+    if (qcow2_create(w->path, fd, &c, &opts, &err))
         die("create", err.text);
     (void)close(fd);
 }
@@ -507,8 +573,8 @@ int main(int argc, char **argv)
         return usage();
     if (w.max_sectors < w.s->sectors)
         w.max_sectors = 2 * w.s->sectors;
-    w.buf =
-        aligned_alloc(4096, ((size_t)MAX_CLUSTERS << w.cluster_bits) + 4096);
+    w.buf = aligned_alloc(4096, ((size_t)MAX_CLUSTERS << w.cluster_bits) +
+                                    MAX_RUN * SECTOR);
     w.barrier.marks =
         open("marks", O_CREAT | O_APPEND | O_WRONLY | O_CLOEXEC, 0644);
     if (!w.buf || w.barrier.marks < 0)

@@ -112,11 +112,12 @@ int cmd_import(struct args *a)
  * on a read-only medium, nobody does. */
 static int open_to_read(struct vm *vm, const struct args *a, struct err *err)
 {
-    int rc = vm_open(vm, a, a->words[0], VMFILE_WRITE | VMFILE_PLAIN, err);
+    unsigned flags = VMFILE_PLAIN | VM_ANY_SETTINGS;
+    int rc = vm_open(vm, a, a->words[0], flags | VMFILE_WRITE, err);
 
     if (rc != -EACCES && rc != -EROFS && rc != -EPERM)
         return rc;
-    return vm_open(vm, a, a->words[0], VMFILE_PLAIN, err);
+    return vm_open(vm, a, a->words[0], flags, err);
 }
 
 static int export(const struct args *a, char file[PATH_MAX], struct err *err)

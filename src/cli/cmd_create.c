@@ -78,10 +78,10 @@ static int make_disk(struct creation *c, const char *text, json_t *disks,
 static int make_disks(struct creation *c, struct err *err)
 {
     json_t *disks = json_array();
-    bool have_own = args_has(c->a, "from");
+    bool have_own = false;
     int rc = 0;
 
-    c->disk_bytes = DEFAULT_DISK;
+    c->disk_bytes = args_has(c->a, "from") ? 0 : DEFAULT_DISK;
     for (int i = 0; rc == 0 && i < c->a->nr_options; i++) {
         const char *value = c->a->options[i].value;
         char file[PATH_MAX];
@@ -110,10 +110,26 @@ static int make_disks(struct creation *c, struct err *err)
 static int fill(struct creation *c, struct vmfile *vf, struct err *err)
 {
     const char *from = args_value(c->a, "from");
+    struct blk *disk = qcow2_blk(vmfile_qcow2(vf));
+    uint64_t want = c->disk_bytes;
+    int rc;
 
     if (!from)
         return 0;
-    return copy_in(c->a, from, NULL, vf, err);
+    rc = copy_in(c->a, from, NULL, vf, err);
+    if (rc < 0)
+        return rc;
+    c->disk_bytes = blk_size(disk);
+    if (want && want < c->disk_bytes)
+        return err_set(err, -EINVAL,
+                       "--disk: the image has %llu bytes, and a disk cannot be "
+                       "smaller",
+                       (unsigned long long)c->disk_bytes);
+    if (want > c->disk_bytes) {
+        c->disk_bytes = want;
+        rc = blk_resize(disk, want, err);
+    }
+    return rc;
 }
 
 static int write_file(struct creation *c, struct err *err)
@@ -124,8 +140,9 @@ static int write_file(struct creation *c, struct err *err)
 
     if (!text)
         return err_set(err, -ENOMEM, "make a VM: out of memory");
-    rc = vmfile_create_hidden(c->path, c->disk_bytes, text, strlen(text), &vf,
-                              err);
+    rc = vmfile_create_hidden(c->path,
+                              args_has(c->a, "from") ? SECTOR : c->disk_bytes,
+                              text, strlen(text), &vf, err);
     free(text);
     if (rc < 0)
         return rc;

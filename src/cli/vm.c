@@ -156,7 +156,7 @@ static int open_rest(struct vm *vm, unsigned flags, const char *doing,
 
     if (vmfile_has_settings(vm->vf))
         rc = read_settings(vm, &vm->settings, err);
-    if (rc == -EUCLEAN && flags & VMFILE_CHECK)
+    if (rc == -EUCLEAN && flags & (VMFILE_CHECK | VM_ANY_SETTINGS))
         rc = 0;
     if (rc < 0 || !(flags & VMFILE_WRITE) ||
         flags & (VMFILE_SETTINGS | VMFILE_CHECK))
@@ -183,7 +183,7 @@ int vm_open(struct vm *vm, const struct args *a, const char *word,
     if (rc < 0)
         return rc;
     home_name(vm->path, vm->name);
-    rc = open_patiently(vm, a, flags, err);
+    rc = open_patiently(vm, a, flags & ~(unsigned)VM_ANY_SETTINGS, err);
     if (rc == -ENOENT && !home_is_path(word) && access(vm->path, F_OK) < 0)
         return err_set(err, rc,
                        "there is no VM '%s': 'husk list' shows those that "

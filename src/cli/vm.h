@@ -21,10 +21,15 @@ struct vm {
     unsigned nr_disks;
 };
 
+/* With the flags of vmfile.h: settings that are damaged do not matter, and are
+ * NULL; for those who save the disk. */
+enum { VM_ANY_SETTINGS = 1 << 16 };
+
 /*
- * Open what a person called word. flags: VMFILE_*. With VMFILE_WRITE the other
- * disks are opened, too, and what a crash left is put right. Waits a moment for
- * another husk that changes the VM, but not for one that runs it (-EBUSY).
+ * Open what a person called word. flags: VMFILE_*, VM_*. With VMFILE_WRITE the
+ * other disks are opened, too, and what a crash left is put right. Waits a
+ * moment for another husk that changes the VM, but not for one that runs it
+ * (-EBUSY).
  */
 MUST_CHECK int vm_open(struct vm *vm, const struct args *a, const char *word,
                        unsigned flags, struct err *err);

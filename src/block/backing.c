@@ -102,7 +102,9 @@ static int open_named(struct qcow2 *q, const char *path, struct q_chain *chain,
     if (fd < 0)
         return err_sys(err, "open %s, the backing file of %s", path, q->path);
     if (!strcmp(q->backing_format, "raw")) {
-        rc = raw_open(path, fd, opts.flags, NULL, NULL, &q->backing, err);
+        rc = note(chain, fd, path, err);
+        if (!rc)
+            rc = raw_open(path, fd, opts.flags, NULL, NULL, &q->backing, err);
     } else {
         rc = q_open_in_chain(path, fd, &opts, chain, &under, err);
         if (!rc)

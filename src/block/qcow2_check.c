@@ -9,6 +9,8 @@
 #include "block/qcow2_int.h"
 #include "block/qcow2_walk.h"
 
+enum { MAX_BAD = 10000 }; /* damages after which a check ends */
+
 enum fix {
     FIX_NOTHING,
     FIX_LEAKS = 1 << 0, /* lower refcounts */
@@ -70,11 +72,11 @@ static int compare_one(struct fixing *f, uint64_t cluster,
 /* A range whose block is missing or in the wrong place: all refcounts are 0. */
 static int compare_missing(struct fixing *f, uint64_t first, uint64_t n) NO_TSA
 {
+    uint64_t end = first + n, i = q_walk_next(f->w, first, end);
     int rc = 0;
 
-    for (uint64_t i = first; i < first + n && !rc; i++)
-        if (q_walk_refs(f->w, i))
-            rc = compare_one(f, i, 0);
+    for (; i < end && !rc; i = q_walk_next(f->w, i + 1, end))
+        rc = compare_one(f, i, 0);
     return rc;
 }
 
@@ -82,13 +84,11 @@ static int compare_missing(struct fixing *f, uint64_t first, uint64_t n) NO_TSA
 static int make_block(struct fixing *f, uint64_t block, bool *made) NO_TSA
 {
     struct q_walk *w = f->w;
-    uint64_t first = block << w->q->rb_bits, n = BIT64(w->q->rb_bits), at, i;
+    uint64_t first = block << w->q->rb_bits, n = BIT64(w->q->rb_bits), at;
     int rc;
 
     *made = false;
-    for (i = first; i < first + n && !q_walk_refs(w, i); i++)
-        ;
-    if (!(f->fix & FIX_LOW) || i == first + n)
+    if (!(f->fix & FIX_LOW) || q_walk_next(w, first, first + n) == first + n)
         return 0;
     for (at = first; at < first + n; at++)
         if (!q_walk_refs(w, at) &&
@@ -97,8 +97,8 @@ static int make_block(struct fixing *f, uint64_t block, bool *made) NO_TSA
     if (at == first + n)
         return 0; /* no room: what is low stays so */
     rc = q_ref_block_at(w->q, block, at);
-    if (!rc && q_walk_has(w, at))
-        w->count[at - w->first] = 1 | Q_COUNT_META;
+    if (!rc)
+        q_walk_add_table(w, at);
     *made = !rc;
     return rc;
 }
@@ -112,6 +112,11 @@ static bool is_own_block(const struct q_walk *w, uint64_t off)
            (!q_walk_has(w, cluster) || q_walk_refs(w, cluster) == 1);
 }
 
+static bool is_zero(const uint8_t *p, uint64_t len)
+{
+    return !p[0] && !memcmp(p, p + 1, len - 1);
+}
+
 /* The refcounts of one block, as far as they are the window's. Those beyond the
  * file belong to the last window. */
 static int compare_block(struct fixing *f, uint64_t block) NO_TSA
@@ -119,12 +124,12 @@ static int compare_block(struct fixing *f, uint64_t block) NO_TSA
     struct q_walk *w = f->w;
     struct qcow2 *q = w->q;
     uint64_t first = block << q->rb_bits, n = BIT64(q->rb_bits), off;
-    bool last = w->first + w->n >= w->file_clusters, made;
-    uint8_t *copy;
+    bool last = w->end >= w->file_clusters, made;
+    uint8_t *copy = w->table;
     int rc;
 
     off = q->rt[block];
-    if (first + n <= w->first || (first >= w->first + w->n && !(last && off)))
+    if (first + n <= w->first || (first >= w->end && !(last && off)))
         return 0;
     if (!off) {
         rc = make_block(f, block, &made);
@@ -134,28 +139,27 @@ static int compare_block(struct fixing *f, uint64_t block) NO_TSA
     }
     if (!is_own_block(w, off))
         return compare_missing(f, first, n);
-    copy = malloc(q->cluster_size);
-    rc = copy ? hostfile_read(&q->f, off, copy, q->cluster_size) : -ENOMEM;
+    rc = hostfile_read(&q->f, off, copy, q->cluster_size);
+    if (!rc && is_zero(copy, q->cluster_size))
+        return compare_missing(f, first, n);
     for (uint64_t i = 0; i < n && !rc; i++) {
         if (!q_walk_has(w, first + i) && first + i < w->file_clusters)
             continue;
         rc =
             compare_one(f, first + i, q_ref_read(copy, i, q->h.refcount_order));
     }
-    free(copy);
     return rc;
 }
 
 /* Clusters that are referred to, but beyond the reach of the table. */
-static int compare_beyond(struct fixing *f) NO_TSA
+static void compare_beyond(struct fixing *f) NO_TSA
 {
     struct q_walk *w = f->w;
     uint64_t reach = w->q->rt_entries << w->q->rb_bits;
-    uint64_t end = w->first + w->n, first = w->first > reach ? w->first : reach;
+    uint64_t i = q_walk_next(w, reach, w->end);
 
-    for (uint64_t i = first; i < end; i++)
-        f->low += !!q_walk_refs(w, i);
-    return 0;
+    for (; i < w->end; i = q_walk_next(w, i + 1, w->end))
+        f->low++;
 }
 
 static int compare_refcounts(struct fixing *f) NO_TSA
@@ -164,7 +168,9 @@ static int compare_refcounts(struct fixing *f) NO_TSA
 
     for (uint64_t b = 0; b < f->w->q->rt_entries && !rc; b++)
         rc = compare_block(f, b);
-    return rc ? rc : compare_beyond(f);
+    if (!rc)
+        compare_beyond(f);
+    return rc;
 }
 
 /* -- "Copied" flags ------------------------------------------------------- */
@@ -227,10 +233,10 @@ static int check_flag(void *arg, uint64_t table, uint64_t index,
 
 /* -- The whole ------------------------------------------------------------ */
 
-static int one_window(struct fixing *f, uint64_t i) NO_TSA
+static int one_window(struct fixing *f, uint64_t first) NO_TSA
 {
     struct qcow2 *q = f->w->q;
-    int rc = q_walk_count(f->w, i);
+    int rc = q_walk_count(f->w, first);
 
     if (!rc)
         rc = compare_refcounts(f);
@@ -241,11 +247,14 @@ static int one_window(struct fixing *f, uint64_t i) NO_TSA
 
 static int look(struct q_walk *w, struct fixing *f) NO_TSA
 {
-    uint64_t windows = q_walk_windows(w);
+    uint64_t first = 0;
+    unsigned n = 0;
     int rc = 0;
 
-    for (uint64_t i = 0; i < windows && !rc; i++)
-        rc = one_window(f, i);
+    do {
+        rc = n++ < Q_MAX_WINDOWS ? one_window(f, first) : -EFBIG;
+        first = w->end;
+    } while (!rc && first < w->file_clusters);
     return rc;
 }
 
@@ -309,8 +318,12 @@ static int recover(struct qcow2 *q, struct q_walk *w, struct fixing *f,
                    struct qcow2_check *c, struct err *err) REQUIRES(q->lock)
 {
     bool dirty = q->h.incompat & Q_INCOMPAT_DIRTY;
-    int rc = look(w, f);
+    int rc;
 
+    w->max_bad = 1;
+    rc = look(w, f);
+    if (rc == -EUCLEAN && beyond_repair(c))
+        return refuse(q, c, err);
     if (rc)
         goto fail;
     c->low = f->low;
@@ -405,6 +418,7 @@ static int check_frozen(struct qcow2 *q, bool fix, struct qcow2_check *c,
 {
     struct q_walk w;
     struct fixing f = {.w = &w};
+    bool stopped;
     int rc = fix ? q_session(q) : 0;
 
     if (!rc)
@@ -414,14 +428,18 @@ static int check_frozen(struct qcow2 *q, bool fix, struct qcow2_check *c,
     c->clusters = w.file_clusters;
     w.progress = progress;
     w.progress_arg = arg;
-    w.all_steps = (2 + q->nr_snaps) * q_walk_windows(&w);
+    w.all_steps = 2ull + q->nr_snaps; /* if there is one window */
+    w.max_bad = MAX_BAD;
     rc = look(&w, &f);
+    stopped = rc == -EUCLEAN && beyond_repair(c) >= MAX_BAD;
+    if (stopped)
+        rc = 0;
     c->leaks = f.leaks;
     c->low = f.low;
     c->copied = f.copied;
     c->remaining = f.leaks + f.low + f.copied + beyond_repair(c);
     w.progress = NULL;
-    if (!rc && fix)
+    if (!rc && fix && !stopped)
         rc = repair(q, &w, &f, c);
     q_walk_fini(&w);
     return rc;

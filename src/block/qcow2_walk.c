@@ -6,8 +6,8 @@
 
 enum {
     L1_PIECE = 64 << 10,
-    SEEN_MAX = 16 << 20, /* bytes of bits */
-    BITMAP_ENTRY = 24    /* fixed part of a bitmap directory's entry */
+    SEEN_MAX = 8 << 20, /* bytes of bits */
+    BITMAP_ENTRY = 24   /* fixed part of a bitmap directory's entry */
 };
 
 int q_walk_init(struct q_walk *w, struct qcow2 *q, struct qcow2_check *c,
@@ -16,57 +16,104 @@ int q_walk_init(struct q_walk *w, struct qcow2 *q, struct qcow2_check *c,
     uint64_t size, bytes;
     int rc = hostfile_size(&q->f, &size);
 
-    *w = (struct q_walk){.q = q, .c = c, .report = true};
+    *w = (struct q_walk){.q = q, .c = c, .report = true, .max_bad = UINT64_MAX};
     if (rc)
         return rc;
     w->file_clusters = q_clusters(q, size);
-    if (q_walk_windows(w) > Q_MAX_WINDOWS)
+    w->nr_all_chunks = w->file_clusters / Q_CHUNK + 1;
+    if (count && w->nr_all_chunks > Q_MAX_ALL_CHUNKS)
         return -EFBIG;
-    w->n = w->file_clusters < Q_WINDOW ? w->file_clusters : Q_WINDOW;
     bytes = w->file_clusters / 8 + 1;
-    w->count = calloc(count ? w->n + 1 : 1, sizeof(*w->count));
+    w->chunk = calloc(count ? w->nr_all_chunks : 1, sizeof(uint32_t *));
     w->table = malloc(q->cluster_size);
     if (bytes <= SEEN_MAX) {
         w->seen = calloc(bytes, 1);
         w->seen_clusters = w->file_clusters;
     }
-    if (w->count && w->table && (w->seen || bytes > SEEN_MAX))
+    if (w->chunk && w->table && (w->seen || bytes > SEEN_MAX))
         return 0;
     q_walk_fini(w);
     return -ENOMEM;
 }
 
+static void free_chunk(struct q_walk *w, uint64_t i)
+{
+    w->nr_chunks -= !!w->chunk[i];
+    free(w->chunk[i]);
+    w->chunk[i] = NULL;
+}
+
 void q_walk_fini(struct q_walk *w)
 {
-    free(w->count);
+    for (uint64_t i = 0; w->chunk && w->nr_chunks; i++)
+        free_chunk(w, i);
+    free(w->chunk);
     free(w->table);
     free(w->seen);
-    w->count = NULL;
+    w->chunk = NULL;
     w->table = w->seen = NULL;
 }
 
-uint64_t q_walk_windows(const struct q_walk *w)
-{
-    return w->file_clusters / Q_WINDOW + !!(w->file_clusters % Q_WINDOW);
-}
+/* -- Counts --------------------------------------------------------------- */
 
 bool q_walk_has(const struct q_walk *w, uint64_t cluster)
 {
-    return cluster >= w->first && cluster - w->first < w->n;
+    return cluster >= w->first && cluster < w->end;
 }
 
 uint64_t q_walk_refs(const struct q_walk *w, uint64_t cluster)
 {
-    return q_walk_has(w, cluster) ? w->count[cluster - w->first] & Q_COUNT_MASK
-                                  : 0;
+    const uint32_t *chunk;
+
+    if (!q_walk_has(w, cluster))
+        return 0;
+    chunk = w->chunk[cluster / Q_CHUNK];
+    return chunk ? chunk[cluster % Q_CHUNK] & Q_COUNT_MASK : 0;
 }
 
-/* -- Counting ------------------------------------------------------------- */
+uint64_t q_walk_next(const struct q_walk *w, uint64_t at, uint64_t end)
+{
+    uint64_t stop = end < w->end ? end : w->end;
+
+    if (at < w->first)
+        at = w->first;
+    while (at < stop && !q_walk_refs(w, at))
+        at = w->chunk[at / Q_CHUNK] ? at + 1 : (at / Q_CHUNK + 1) * Q_CHUNK;
+    return at < stop ? at : end;
+}
+
+/* Where a cluster of the window is counted; NULL: nowhere, any more. */
+static uint32_t *count_of(struct q_walk *w, uint64_t cluster)
+{
+    uint32_t **chunk = &w->chunk[cluster / Q_CHUNK];
+    uint64_t last;
+
+    while (!*chunk && w->nr_chunks >= Q_MAX_CHUNKS) {
+        last = (w->end - 1) / Q_CHUNK;
+        if (last <= cluster / Q_CHUNK) {
+            w->end = last * Q_CHUNK;
+            return NULL;
+        }
+        free_chunk(w, last);
+        w->end = last * Q_CHUNK;
+    }
+    if (!*chunk) {
+        *chunk = calloc(Q_CHUNK, sizeof(uint32_t));
+        w->no_memory |= !*chunk;
+        w->nr_chunks += !!*chunk;
+    }
+    return *chunk ? &(*chunk)[cluster % Q_CHUNK] : NULL;
+}
 
 static void found(struct q_walk *w, uint64_t *what)
 {
     if (w->report)
         ++*what;
+}
+
+static bool too_bad(const struct q_walk *w)
+{
+    return w->c->overlaps + w->c->outside + w->c->invalid >= w->max_bad;
 }
 
 /* One more reference to n clusters, by something of that kind (or 0: data). */
@@ -80,9 +127,9 @@ static void add_refs(struct q_walk *w, uint64_t first, uint64_t n,
             found(w, &w->c->outside);
             return;
         }
-        if (!q_walk_has(w, i))
+        count = q_walk_has(w, i) ? count_of(w, i) : NULL;
+        if (!count)
             continue;
-        count = &w->count[i - w->first];
         had = *count;
         if (had && (kind == Q_COUNT_META || had & Q_COUNT_META ||
                     (had & Q_COUNT_L2) != (kind & Q_COUNT_L2)))
@@ -91,6 +138,12 @@ static void add_refs(struct q_walk *w, uint64_t first, uint64_t n,
             (*count)++;
         *count |= kind;
     }
+}
+
+void q_walk_add_table(struct q_walk *w, uint64_t cluster)
+{
+    if (q_walk_has(w, cluster))
+        add_refs(w, cluster, 1, Q_COUNT_META);
 }
 
 void q_entry_clusters(const struct qcow2 *q, uint64_t entry, uint64_t *first,
@@ -132,6 +185,8 @@ static int walk_l2(struct q_walk *w, uint64_t off, q_visit *visit, void *arg)
     uint64_t n = q->cluster_size / q->l2_entry_size;
     int rc = hostfile_read(&q->f, off, w->table, q->cluster_size);
 
+    if (!rc && too_bad(w))
+        rc = -EUCLEAN;
     for (uint64_t i = 0; i < n && !rc; i++) {
         uint64_t entry = get_be64(w->table + i * q->l2_entry_size);
 
@@ -181,6 +236,8 @@ int q_walk_tree(struct q_walk *w, uint64_t l1_off, uint32_t l1_size,
                                left < L1_PIECE ? left : L1_PIECE);
         if (!rc && !k && !step(w))
             rc = -ECANCELED;
+        if (!rc && !k && too_bad(w))
+            rc = -EUCLEAN;
         if (!rc && get_be64(piece + k * 8))
             rc = walk_l1_entry(w, i, get_be64(piece + k * 8), visit, arg);
     }
@@ -336,21 +393,31 @@ static int count_trees(struct q_walk *w)
     return rc;
 }
 
-int q_walk_count(struct q_walk *w, uint64_t i)
+static int count_all(struct q_walk *w)
 {
     struct qcow2 *q = w->q;
     int rc;
 
-    w->first = i * Q_WINDOW;
-    w->n = w->file_clusters - w->first < Q_WINDOW ? w->file_clusters - w->first
-                                                  : Q_WINDOW;
-    memset(w->count, 0, w->n * sizeof(*w->count));
     add_table(w, 0, q->cluster_size);
     count_refcounts(w);
     add_table(w, q->h.snaps_off, q->snaps_bytes);
-    rc = count_bitmaps(w);
+    rc = too_bad(w) ? -EUCLEAN : count_bitmaps(w);
     if (!rc)
         rc = count_trees(w);
+    if (!rc && w->no_memory)
+        rc = -ENOMEM;
+    return rc;
+}
+
+int q_walk_count(struct q_walk *w, uint64_t first)
+{
+    int rc;
+
+    for (uint64_t i = 0; w->nr_chunks; i++)
+        free_chunk(w, i);
+    w->first = first;
+    w->end = w->file_clusters;
+    rc = count_all(w);
     w->report = false;
     return rc;
 }

@@ -8,8 +8,9 @@
 #include "block/qcow2.h"
 
 /*
- * opener IMAGE OUT: open the image for writing, as a start of its VM does, copy
- * the disk's contents to OUT, close it in order. Status 1: it was refused.
+ * opener [--read] IMAGE OUT: open the image for writing, as a start of its VM
+ * does (or only for reading), copy the disk's contents to OUT, close it in
+ * order. Status 1: it was refused.
  */
 enum { CHUNK = 1 << 16 };
 
@@ -31,16 +32,19 @@ static int copy_out(struct blk *b, int fd)
 
 int main(int argc, char **argv)
 {
+    bool reads = argc == 4 && !strcmp(argv[1], "--read");
+    struct qcow2_opts opts = {.flags = reads ? BLK_RDONLY : 0};
     struct qcow2 *q;
     struct err err;
     int fd, rc;
 
-    if (argc != 3)
+    argv += reads;
+    if (argc - reads != 3)
         return 2;
     fd = open(argv[2], O_CREAT | O_TRUNC | O_WRONLY | O_CLOEXEC, 0644);
     if (fd < 0)
         return 2;
-    if (qcow2_open(argv[1], -1, NULL, &q, &err)) {
+    if (qcow2_open(argv[1], -1, &opts, &q, &err)) {
         (void)fprintf(stderr, "opener: %s\n", err.text);
         return 1;
     }

@@ -94,28 +94,50 @@ static bool write_source(struct qdiff *d, uint64_t bytes)
     return n == (ssize_t)bytes || qd_no(d, "no room for a source");
 }
 
-static bool do_write(struct qdiff *d, bool packed)
+static bool do_write(struct qdiff *d)
 {
-    uint64_t first, n, i, per = (1ULL << d->cluster_bits) / QD_SECTOR;
+    uint64_t first, n, i;
 
     qd_range(d, &first, &n);
-    if (packed) {
-        /* One whole cluster that can be compressed: version 1. */
-        first -= first % per;
-        n = per;
-        if (first + n > d->disk.nr)
-            return true;
-    } else {
-        d->seq++;
-    }
+    d->seq++;
     for (i = 0; i < n; i++)
-        d->disk.version[first + i] = packed ? 1 : (uint32_t)d->seq;
+        d->disk.version[first + i] = (uint32_t)d->seq;
     qd_fill(d, d->disk.version + first, first, n);
-    qd_say(d, "qemu-io write%s %" PRIu64 "+%" PRIu64, packed ? " -c" : "",
-           first, n);
+    qd_say(d, "qemu-io write %" PRIu64 "+%" PRIu64, first, n);
     return write_source(d, n * QD_SECTOR) &&
-           io(d, "write %s -s source %" PRIu64 " %" PRIu64, packed ? "-c" : "",
-              first * QD_SECTOR, n * QD_SECTOR);
+           io(d, "write -s source %" PRIu64 " %" PRIu64, first * QD_SECTOR,
+              n * QD_SECTOR);
+}
+
+/* A whole cluster that can be compressed: version 1. QEMU writes such only
+ * where nothing is allocated yet. */
+static bool do_packed(struct qdiff *d)
+{
+    uint64_t per = (1ULL << d->cluster_bits) / QD_SECTOR, first, n, i;
+    uint32_t *v;
+
+    qd_range(d, &first, &n);
+    first -= first % per;
+    if (first + per > d->disk.nr)
+        return true;
+    v = malloc(per * sizeof(*v));
+    for (i = 0; v && i < per; i++)
+        v[i] = 1;
+    if (!v)
+        return qd_no(d, "out of memory");
+    qd_fill(d, v, first, per);
+    qd_say(d, "qemu-io write -c %" PRIu64 "+%" PRIu64, first, per);
+    if (!write_source(d, per * QD_SECTOR)) {
+        free(v);
+        return false;
+    }
+    if (io(d, "write -c -s source %" PRIu64 " %" PRIu64, first * QD_SECTOR,
+           per * QD_SECTOR))
+        memcpy(d->disk.version + first, v, per * sizeof(*v));
+    else
+        d->why[0] = 0;
+    free(v);
+    return true;
 }
 
 static bool do_zero(struct qdiff *d)
@@ -146,7 +168,8 @@ static bool do_snapshot(struct qdiff *d)
 {
     struct qd_snapshot *s = qd_snapshot_new(d);
 
-    if (!s || d->refcount_bits == 1)
+    /* Narrow counts overflow, of compressed clusters at once. */
+    if (!s || d->refcount_bits < 8)
         return true;
     qd_say(d, "qemu-img snapshot -c %s", s->name);
     if (!img(d, "snapshot", "-c", s->name, "disk.qcow2"))
@@ -278,9 +301,9 @@ bool qd_qemu_step(struct qdiff *d)
     unsigned dice = (unsigned)qd_random(d, 100);
 
     if (dice < 40)
-        return do_write(d, false);
+        return do_write(d);
     if (dice < 46)
-        return do_write(d, true);
+        return do_packed(d);
     if (dice < 54)
         return do_zero(d);
     if (dice < 62)

@@ -47,7 +47,8 @@ static void *copy_bytes(const void *src, size_t len)
     char *p = malloc(len + 1);
 
     if (p) {
-        memcpy(p, src, len);
+        if (len) /* an empty one may be NULL */
+            memcpy(p, src, len);
         p[len] = '\0';
     }
     return p;

@@ -74,7 +74,7 @@ static void trash_name(const char *path, char name[HOME_NAME_MAX + 1])
 int home_trash(const struct home *h, const char *path, struct err *err)
 {
     char dir[PATH_MAX], to[PATH_MAX], name[HOME_NAME_MAX + 1];
-    char stamp[STAMP + 1] = "", nth[8] = "";
+    char stamp[STAMP + 1] = "", nth[16] = "";
     time_t now = time(NULL);
     struct tm tm;
     int rc = trash_dir(h, dir, err);

@@ -59,7 +59,7 @@ static int write_text(int fd, const char *text)
 static void what_was_written_is_read(void **state)
 {
     int fd = fake_vm("{}");
-    char text[16];
+    char text[32];
 
     (void)state;
     expect(fd, "{}");

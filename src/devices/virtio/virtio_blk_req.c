@@ -23,9 +23,11 @@
  *
  * Locks: vd.lock for all of it, but that a thread of the pool puts its request
  * on vb->done under pool_lock alone. So a reset, which holds vd.lock, can wait
- * for under_way to fall to 0 and then throws away what is done. The thread
- * that finds vb->done empty takes vd.lock afterwards and completes what is
- * there by then: requests that end together share one interrupt.
+ * for under_way to fall to 0 and then throws away what is done. The thread that
+ * found vb->done empty completes what is there by then (requests that end
+ * together share one interrupt) if it gets vd.lock at once. It never waits for
+ * it: the pool might have no other thread for what a reset waits for. Then the
+ * loop does it, or whoever looks at a queue next.
  *
  * A chain that is offered again before it was handed back breaks the device:
  * so there are never more requests than the queues have entries.
@@ -51,6 +53,8 @@ enum {
     RANGE_BYTES = 16,
     RANGE_F_UNMAP = 1
 };
+
+enum { LOCK_TRIES = 64 };
 
 struct blk_range {
     uint64_t off, len;
@@ -238,6 +242,8 @@ static void complete_all_locked(struct virtio_blk *vb)
     done = vb->done;
     vb->done = (struct virtio_blk_list){0};
     lock_drop(&vb->pool_lock);
+    if (!done.first)
+        return;
     while ((req = list_take(&done))) {
         queues |= 1u << req->q;
         complete_one(vb, req);
@@ -245,6 +251,20 @@ static void complete_all_locked(struct virtio_blk *vb)
     for (unsigned q = 0; q < vb->type.nr_queues; q++)
         if (queues >> q & 1)
             virtio_notify(&vb->vd, q);
+}
+
+/* A notification holds the lock for a few microseconds: worth a moment. */
+static bool complete_if_free(struct virtio_blk *vb) NO_TSA
+{
+    for (unsigned i = 0; i < LOCK_TRIES; i++) {
+        if (lock_try(&vb->vd.lock)) {
+            complete_all_locked(vb);
+            lock_drop(&vb->vd.lock);
+            return true;
+        }
+        __builtin_ia32_pause();
+    }
+    return false;
 }
 
 /* On a thread of the pool. */
@@ -268,11 +288,8 @@ static void request_done(struct blk_req *r, int rc)
     if (--vb->under_way == 0)
         (void)pthread_cond_broadcast(&vb->idle);
     lock_drop(&vb->pool_lock);
-    if (!first)
-        return;
-    lock_take(&vb->vd.lock);
-    complete_all_locked(vb);
-    lock_drop(&vb->vd.lock);
+    if (first && !complete_if_free(vb))
+        virtio_requeue_all(&vb->vd);
 }
 
 static void wait_idle(struct virtio_blk *vb)
@@ -541,6 +558,7 @@ bool virtio_blk_queue(struct virtio_dev *vd, unsigned q)
     struct virtio_blk *vb = CONTAINER_OF(vd, struct virtio_blk, vd);
     struct virtq *vq = &vd->vq[q];
 
+    complete_all_locked(vb);
     virtq_disable_kicks(vq);
     for (unsigned i = 0; i < VIRTIO_BLK_QUEUE_SIZE; i++) {
         if (!virtio_pop(vd, q, vb->chain))

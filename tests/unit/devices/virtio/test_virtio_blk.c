@@ -57,14 +57,14 @@ static void on_stuck(void *opaque)
      1u << F_FLUSH | 1u << F_TOPOLOGY | 1u << F_CONFIG_WCE | 1u << F_MQ |      \
      1u << F_DISCARD | 1u << F_WRITE_ZEROES)
 
-static void make_dev(struct fixture *f)
+static void make_dev(struct fixture *f, unsigned threads)
 {
     const struct virtio_env env = {.gm = &f->p.gm};
     const struct virtio_blk_config cfg = {.name = "disk0",
                                           .blk = &f->disk.blk,
                                           .serial = "a serial",
                                           .nr_queues = 2,
-                                          .threads = 4,
+                                          .threads = threads,
                                           .stuck = on_stuck,
                                           .opaque = f};
     struct err err;
@@ -72,16 +72,21 @@ static void make_dev(struct fixture *f)
     assert_int_equal(virtio_blk_init(&f->vb, &env, &cfg, &err), 0);
 }
 
-static struct fixture *plug(unsigned flags)
+static struct fixture *plug_with(unsigned flags, unsigned threads)
 {
     static struct fixture f;
 
     memset(&f, 0, sizeof(f));
     fake_blk_init(&f.disk, flags);
     vpci_init(&f.p);
-    make_dev(&f);
+    make_dev(&f, threads);
     vpci_plug(&f.p, &f.vb.vd);
     return &f;
+}
+
+static struct fixture *plug(unsigned flags)
+{
+    return plug_with(flags, 4);
 }
 
 static struct fixture *make_with(unsigned flags, uint64_t features)
@@ -617,6 +622,26 @@ static void a_reset_waits_for_what_is_under_way(void **state)
     end(f);
 }
 
+/* Threads of the pool that want to complete must not keep others from what the
+ * reset waits for: all of them have something to complete, and more requests
+ * wait than there are threads. */
+static void a_reset_waits_for_more_than_the_pool_has_threads(void **state)
+{
+    struct fixture *f = plug_with(0, 2);
+
+    (void)state;
+    vpci_start(&f->p, ALL_FEATURES, 2);
+    for (unsigned i = 0; i < 2000; i++) {
+        for (unsigned n = 0; n < 4; n++) {
+            offer(f, n % 2, n / 2, T_FLUSH, 0, 0);
+            vpci_kick(&f->p, n % 2);
+        }
+        vpci_start(&f->p, ALL_FEATURES, 2);
+    }
+    assert_int_equal(run(f, T_IN, 0, 512), OK);
+    end(f);
+}
+
 static void a_reset_of_one_queue_leaves_the_others(void **state)
 {
     struct fixture *f = make();
@@ -917,6 +942,7 @@ int main(void)
         cmocka_unit_test(a_write_that_waited_sends_others_to_the_pool),
         cmocka_unit_test(each_queue_has_its_interrupt),
         cmocka_unit_test(a_reset_waits_for_what_is_under_way),
+        cmocka_unit_test(a_reset_waits_for_more_than_the_pool_has_threads),
         cmocka_unit_test(a_reset_of_one_queue_leaves_the_others),
         cmocka_unit_test(an_error_of_the_host_is_the_guests),
         cmocka_unit_test(after_a_failed_flush_none_succeeds),

@@ -32,7 +32,8 @@ add "$text"
 export HUSK_HOME=$dir/home
 mkdir "$HUSK_HOME"
 # Damaged tables, seen by verbs that take a plain image.
-text=$("$out/hostile" "$@" "$dir" "$husk check @" "$husk check --repair @" \
+text=$("$out/hostile" "$@" "$dir" "maybe $husk check @" \
+    "maybe $husk check --repair @" \
     "maybe $husk info @" 2>&1)
 grep -av '^[0-9]* passed' <<<"$text"
 add "$text"

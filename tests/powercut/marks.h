@@ -27,6 +27,7 @@ enum mark_op {
     MARK_CREATE,   /* from here on the file is no image yet, or a sound one */
     MARK_SEEN,     /* after that: so many sectors are read as version seq */
     MARK_LISTED,   /* and snapshot id is there; an end ends each of the two */
+    MARK_CARE,     /* compact, check, a new name: nothing is to change */
     MARK_KILLED    /* and opened again: what was not flushed may be lost */
 };
 

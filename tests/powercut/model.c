@@ -363,6 +363,7 @@ void model_mark(struct model *m, const struct mark *k)
     case MARK_SEEN: seen_mark(m, k); break;
     case MARK_LISTED: listed_mark(m, k); break;
     case MARK_CREATE: m->creating = true; break;
+    case MARK_CARE:
     case MARK_BARRIER: break;
     default: m->confused = "an unknown mark"; break;
     }

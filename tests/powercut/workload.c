@@ -248,6 +248,53 @@ static void do_delete(struct work *w)
     w->s->snapshots[i] = w->s->snapshots[--w->s->nr_snapshots];
 }
 
+static void do_compact(struct work *w)
+{
+    struct mark k = begin(w, (struct mark){.op = MARK_CARE});
+    uint64_t saved;
+    struct err err;
+    int rc = qcow2_compact(w->q, NULL, NULL, &saved, &err);
+
+    end(w, k, rc);
+    if (rc)
+        die("compact", err.text);
+}
+
+static void do_check(struct work *w)
+{
+    struct mark k = begin(w, (struct mark){.op = MARK_CARE});
+    struct qcow2_check c;
+    struct err err;
+    int rc = qcow2_check(w->q, true, &c, NULL, NULL, &err);
+
+    end(w, k, rc);
+    if (rc)
+        die("check", err.text);
+    if (c.low + c.overlaps + c.outside + c.invalid + c.copied)
+        die("check", "there is damage");
+}
+
+/* Another name and what goes with it; the id stays. */
+static void do_rename(struct work *w)
+{
+    struct mark k = {.op = MARK_CARE};
+    uint32_t i = (uint32_t)below(w, MAX_SNAPSHOTS);
+    char id[16], name[16];
+    struct err err;
+    int rc;
+
+    if (i >= w->s->nr_snapshots)
+        return;
+    (void)snprintf(id, sizeof(id), "%u", w->s->snapshots[i]);
+    (void)snprintf(name, sizeof(name), "n%u", (unsigned)below(w, 1000));
+    k = begin(w, k);
+    rc = qcow2_snap_change(w->q, id, name, w->buf, (uint32_t)below(w, 900),
+                           &err);
+    end(w, k, rc);
+    if (rc)
+        die("rename", err.text);
+}
+
 static int slot_write(void *arg, const void *buf, uint32_t len, uint64_t off)
 {
     const struct work *w = arg;
@@ -402,8 +449,14 @@ static void one_op(struct work *w)
         do_snapshot(w);
     else if (dice < 89)
         do_apply(w);
-    else if (dice < 93)
+    else if (dice < 92)
         do_delete(w);
+    else if (dice < 94)
+        do_compact(w);
+    else if (dice < 95)
+        do_check(w);
+    else if (dice < 96)
+        do_rename(w);
     else
         do_settings(w);
 }

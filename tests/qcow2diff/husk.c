@@ -182,11 +182,8 @@ static bool do_care(struct side *s, bool compact)
     struct err err;
 
     qd_say(s->d, compact ? "husk compact" : "husk check --repair");
-    if (compact) {
-        int rc = qcow2_compact(s->q, NULL, NULL, &saved, &err);
-
-        return rc == -ENOTSUP || must(s, rc, &err);
-    }
+    if (compact)
+        return must(s, qcow2_compact(s->q, NULL, NULL, &saved, &err), &err);
     if (!must(s, qcow2_check(s->q, true, &c, NULL, NULL, &err), &err))
         return false;
     return !(c.low + c.overlaps + c.outside + c.invalid + c.remaining) ||

@@ -9,8 +9,10 @@
  */
 #include "mem/gmem.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/sysinfo.h>
@@ -40,9 +42,14 @@ static int check_layout(const struct gmem_layout *layout, unsigned nr,
     for (unsigned i = 0; i < nr; i++) {
         const struct gmem_layout *l = &layout[i];
 
+        if (l->shadow && l->size != GMEM_SHADOW_SIZE)
+            return err_set(err, -EINVAL,
+                           "lay out guest memory: %#llx bytes are no shadow "
+                           "area",
+                           (unsigned long long)l->size);
         if (l->size == 0 || !is_aligned(l->start | l->size, GPAGE_SIZE) ||
             l->start < end || !add_ok(l->start, l->size, &end) ||
-            !add_ok(*total, l->size, total))
+            !add_ok(*total, l->shadow ? 2 * l->size : l->size, total))
             return err_set(err, -EINVAL,
                            "lay out guest memory: bank %u (%#llx bytes at "
                            "%#llx) is empty, not whole pages or not behind "
@@ -100,26 +107,82 @@ static int map_guarded(int fd, size_t size, uint8_t **base, struct err *err)
     return 0;
 }
 
+static struct gmem_bank bank_at(const struct gmem *gm, gpa_t start,
+                                uint64_t size, uint64_t off)
+{
+    return (struct gmem_bank){.start = start,
+                              .size = size,
+                              .hva = gm->base + off,
+                              .page_idx = off >> GPAGE_SHIFT};
+}
+
+/* RAM first, then as much ROM. No byte is at two addresses at a time, which
+ * engines rely on. */
+static void place_shadow(struct gmem *gm, gpa_t start, uint64_t off)
+{
+    struct gmem_shadow *sh = gm->shadow;
+
+    sh->start = start;
+    for (unsigned i = 0; i < GMEM_SHADOW_SLOTS; i++) {
+        uint64_t at = (uint64_t)i * GMEM_SLOT_SIZE;
+        struct gmem_bank ram =
+            bank_at(gm, start + at, GMEM_SLOT_SIZE, off + at);
+        struct gmem_bank rom = bank_at(gm, start + at, GMEM_SLOT_SIZE,
+                                       off + GMEM_SHADOW_SIZE + at);
+
+        sh->bank[GMEM_SHADOW_RAM][i] = ram;
+        ram.readonly = rom.readonly = true;
+        sh->bank[GMEM_SHADOW_RAM_RO][i] = ram;
+        sh->bank[GMEM_SHADOW_ROM][i] = rom;
+        atomic_init(&sh->slot[i], &sh->bank[GMEM_SHADOW_ROM][i]);
+    }
+}
+
 static void place_banks(struct gmem *gm, const struct gmem_layout *layout,
                         unsigned nr)
 {
     uint64_t off = 0;
 
     for (unsigned i = 0; i < nr; i++) {
-        gm->bank[i] = (struct gmem_bank){.start = layout[i].start,
-                                         .size = layout[i].size,
-                                         .hva = gm->base + off,
-                                         .page_idx = off >> GPAGE_SHIFT,
-                                         .readonly = layout[i].readonly};
-        off += layout[i].size;
+        const struct gmem_layout *l = &layout[i];
+
+        if (l->shadow) {
+            place_shadow(gm, l->start, off);
+            off += 2 * GMEM_SHADOW_SIZE;
+            continue;
+        }
+        gm->bank[gm->nr_banks] = bank_at(gm, l->start, l->size, off);
+        gm->bank[gm->nr_banks++].readonly = l->readonly;
+        off += l->size;
     }
-    gm->nr_banks = nr;
     gm->nr_pages = off >> GPAGE_SHIFT;
+}
+
+/* Room for the shadow area's banks, if there shall be one. */
+static int make_shadow(const struct gmem_layout *layout, unsigned nr,
+                       struct gmem_shadow **out, struct err *err)
+{
+    unsigned wanted = 0;
+
+    *out = NULL;
+    for (unsigned i = 0; i < nr; i++)
+        wanted += layout[i].shadow;
+    if (wanted == 0)
+        return 0;
+    if (wanted > 1)
+        return err_set(err, -EINVAL,
+                       "lay out guest memory: %u shadow areas are too many",
+                       wanted);
+    *out = calloc(1, sizeof(**out));
+    if (!*out)
+        return err_set(err, -ENOMEM, "lay out guest memory: out of memory");
+    return 0;
 }
 
 int gmem_init(struct gmem *gm, const struct gmem_layout *layout, unsigned nr,
               struct err *err)
 {
+    struct gmem_shadow *shadow = NULL;
     uint64_t total = 0;
     uint8_t *base = NULL;
     int fd;
@@ -130,9 +193,14 @@ int gmem_init(struct gmem *gm, const struct gmem_layout *layout, unsigned nr,
     rc = check_host(total, err);
     if (rc < 0)
         return rc;
+    rc = make_shadow(layout, nr, &shadow, err);
+    if (rc < 0)
+        return rc;
     fd = memfd_create("guest memory", MFD_CLOEXEC);
-    if (fd < 0)
-        return err_sys(err, "create guest memory");
+    if (fd < 0) {
+        rc = err_sys(err, "create guest memory");
+        goto free_shadow;
+    }
     if (ftruncate(fd, (off_t)total) < 0) {
         rc = err_sys(err, "size guest memory to %llu MiB",
                      (unsigned long long)(total >> 20));
@@ -141,12 +209,15 @@ int gmem_init(struct gmem *gm, const struct gmem_layout *layout, unsigned nr,
     rc = map_guarded(fd, total, &base, err);
     if (rc < 0)
         goto close_fd;
-    *gm = (struct gmem){.fd = fd, .base = base, .size = total};
+    *gm =
+        (struct gmem){.fd = fd, .base = base, .size = total, .shadow = shadow};
     place_banks(gm, layout, nr);
     return 0;
 
 close_fd:
     (void)close(fd);
+free_shadow:
+    free(shadow);
     return rc;
 }
 
@@ -154,12 +225,13 @@ void gmem_fini(struct gmem *gm)
 {
     (void)munmap(gm->base - GMEM_GUARD, gm->size + 2 * (size_t)GMEM_GUARD);
     (void)close(gm->fd);
+    free(gm->shadow);
     *gm = (struct gmem){.fd = -1};
 }
 
 /*
  * The bank that gpa lies in, with *run the bytes up to its end or len if that
- * is less. Ranges are walked bank by bank: at most GMEM_MAX_BANKS steps.
+ * is less. Ranges are walked bank by bank: a few steps.
  */
 static const struct gmem_bank *bank_run(const struct gmem *gm, gpa_t gpa,
                                         uint64_t len, uint64_t *run)
@@ -250,4 +322,25 @@ void gmem_clear(struct gmem *gm)
         memset(gm->base, 0, gm->size);
     for (unsigned i = 0; i < gm->nr_banks; i++)
         gmem_written(gm, gm->bank[i].start, gm->bank[i].size);
+    if (gm->shadow)
+        gmem_written(gm, gm->shadow->start, GMEM_SHADOW_SIZE);
+}
+
+/* --- Shadow area ---------------------------------------------------------- */
+
+void gmem_shadow_set(struct gmem *gm, unsigned slot, enum gmem_shadow_mode mode)
+{
+    struct gmem_shadow *sh = gm->shadow;
+    const struct gmem_bank *b = &sh->bank[mode][slot];
+
+    assert(slot < GMEM_SHADOW_SLOTS && mode < GMEM_SHADOW_MODES);
+    if (atomic_exchange(&sh->slot[slot], b) != b && gm->remapped)
+        gm->remapped(gm->written_opaque);
+}
+
+void gmem_shadow_load(struct gmem *gm, uint64_t off, const void *src,
+                      size_t len)
+{
+    assert(range_ok(off, len, GMEM_SHADOW_SIZE));
+    memcpy(gm->shadow->bank[GMEM_SHADOW_ROM][0].hva + off, src, len);
 }

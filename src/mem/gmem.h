@@ -1,6 +1,7 @@
 #ifndef HUSK_MEM_GMEM_H
 #define HUSK_MEM_GMEM_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -20,11 +21,22 @@ typedef uint64_t gva_t;
 /*
  * Guest memory: banks of RAM (or ROM) in one memfd mapping, at ascending,
  * page-aligned guest physical addresses. Everything else is MMIO or nothing.
- * Banks are fixed before the first vCPU runs. Fields are readable by the
- * engines, which translate addresses on their hottest path; everybody else
- * uses the functions.
+ * Banks are fixed before the first vCPU runs, except those of the shadow area
+ * below. Fields are readable by the engines, which translate addresses on their
+ * hottest path; everybody else uses the functions.
  */
 enum { GMEM_MAX_BANKS = 8 };
+
+/* The shadow area: so many slots, each of which shows ROM or RAM. */
+enum { GMEM_SHADOW_SLOTS = 16, GMEM_SLOT_SIZE = 16 << 10 };
+#define GMEM_SHADOW_SIZE ((uint64_t)GMEM_SHADOW_SLOTS * GMEM_SLOT_SIZE)
+
+enum gmem_shadow_mode {
+    GMEM_SHADOW_ROM,    /* as after power-on: writes are dropped */
+    GMEM_SHADOW_RAM_RO, /* RAM, writes are dropped */
+    GMEM_SHADOW_RAM,
+    GMEM_SHADOW_MODES
+};
 
 struct gmem_bank {
     gpa_t start;
@@ -32,6 +44,17 @@ struct gmem_bank {
     uint8_t *hva;      /* host address of start */
     uint64_t page_idx; /* RAM page number of start, counted over all banks */
     bool readonly;     /* ROM: guest writes are dropped */
+};
+
+/*
+ * Memory whose ROM can be replaced by RAM while the guest runs. Each slot
+ * points at one of its banks, which never change: whoever holds a bank may go
+ * on with it, and finds the one from before or the one from after a change.
+ */
+struct gmem_shadow {
+    gpa_t start;
+    struct gmem_bank bank[GMEM_SHADOW_MODES][GMEM_SHADOW_SLOTS];
+    const struct gmem_bank *_Atomic slot[GMEM_SHADOW_SLOTS];
 };
 
 struct gmem {
@@ -45,6 +68,10 @@ struct gmem {
      * DMA, loaders), so that an engine drops stale code. NULL = nobody. */
     void (*written)(void *opaque, gpa_t gpa, uint64_t len);
     void *written_opaque;
+    /* Told after a slot of the shadow area changed: an engine forgets what it
+     * knows of it, on the calling CPU before its next instruction. */
+    void (*remapped)(void *opaque);
+    struct gmem_shadow *shadow; /* NULL = there is none */
 };
 
 /* Where a bank shall be. */
@@ -52,6 +79,7 @@ struct gmem_layout {
     gpa_t start;
     uint64_t size;
     bool readonly;
+    bool shadow; /* the shadow area, of GMEM_SHADOW_SIZE bytes: one at most */
 };
 
 /*
@@ -63,6 +91,16 @@ MUST_CHECK int gmem_init(struct gmem *gm, const struct gmem_layout *layout,
                          unsigned nr, struct err *err);
 void gmem_fini(struct gmem *gm);
 
+/* The same as gmem_bank for an address in the shadow area. */
+static inline const struct gmem_bank *
+gmem_shadow_bank(const struct gmem_shadow *sh, gpa_t gpa, uint64_t len)
+{
+    const struct gmem_bank *b = atomic_load_explicit(
+        &sh->slot[(gpa - sh->start) / GMEM_SLOT_SIZE], memory_order_acquire);
+
+    return len <= b->size - (gpa - b->start) ? b : NULL;
+}
+
 /* The bank that holds all of [gpa, gpa + len), or NULL. Any thread. */
 static inline const struct gmem_bank *gmem_bank(const struct gmem *gm,
                                                 gpa_t gpa, uint64_t len)
@@ -73,6 +111,9 @@ static inline const struct gmem_bank *gmem_bank(const struct gmem *gm,
         if (gpa >= b->start && gpa - b->start < b->size)
             return len <= b->size - (gpa - b->start) ? b : NULL;
     }
+    if (gm->shadow && gpa >= gm->shadow->start &&
+        gpa - gm->shadow->start < GMEM_SHADOW_SIZE)
+        return gmem_shadow_bank(gm->shadow, gpa, len);
     return NULL;
 }
 
@@ -109,7 +150,15 @@ MUST_CHECK int gmem_write(const struct gmem *gm, gpa_t gpa, const void *src,
 /* As gmem_write, but fills ROM too: for the machine's own loaders. */
 MUST_CHECK int gmem_load(const struct gmem *gm, gpa_t gpa, const void *src,
                          size_t len);
-/* Make all RAM read as zero again and give it back to the host (reset). */
+/* Let a slot of the shadow area show something else. Any thread. */
+void gmem_shadow_set(struct gmem *gm, unsigned slot,
+                     enum gmem_shadow_mode mode);
+/* Fill the area's ROM, off bytes behind its start, which no address may show at
+ * the moment: for loaders, while no CPU runs. The range must lie inside. */
+void gmem_shadow_load(struct gmem *gm, uint64_t off, const void *src,
+                      size_t len);
+/* Make all RAM, and ROM, read as zero again and give it back to the host
+ * (reset). */
 void gmem_clear(struct gmem *gm);
 
 #endif

@@ -63,6 +63,25 @@ static void read_tuning(struct jit_engine *eng)
         eng->code_size = (uint32_t)mib << 20;
 }
 
+/*
+ * Addresses show other memory. Blocks are known by address and listed by RAM
+ * page, so all go; each CPU looks here before its next block.
+ */
+static void remapped(void *opaque)
+{
+    struct jit_engine *eng = opaque;
+
+    atomic_store(&eng->flush_wanted, true);
+    for (unsigned i = 0; i < eng->nr_vcpus; i++) {
+        struct jit_vcpu *jv = eng->vcpu[i];
+
+        if (!jv)
+            continue;
+        atomic_fetch_or(&jv->flush_request, JIT_REQ_ALL);
+        atomic_fetch_or(&jv->pending, 1);
+    }
+}
+
 static int create(void **out, const struct engine_config *cfg, struct err *err)
 {
     struct jit_engine *eng;
@@ -89,6 +108,7 @@ static int create(void **out, const struct engine_config *cfg, struct err *err)
         return rc;
     }
     cfg->gmem->written = h_written;
+    cfg->gmem->remapped = remapped;
     cfg->gmem->written_opaque = eng;
     jit_fault_init();
     *out = eng;
@@ -100,6 +120,7 @@ static void destroy(void *engine)
     struct jit_engine *eng = engine;
 
     eng->gmem->written = NULL;
+    eng->gmem->remapped = NULL;
     jit_cache_fini(eng);
     free(eng);
 }

@@ -136,7 +136,9 @@ static int serve(struct jit_vcpu *jv)
 
     atomic_store(&jv->pending, 0);
     h_requests(jv);
-    if (atomic_load(&jv->eng->exclusive)) {
+    if (atomic_load(&jv->eng->exclusive) ||
+        atomic_load(&jv->eng->flush_wanted)) {
+        atomic_store(&jv->pending, 1); /* the events come after it */
         jv->exit = JIT_EXIT_GATE;
         return H_EXIT;
     }

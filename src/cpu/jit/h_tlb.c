@@ -468,6 +468,8 @@ void h_requests(struct jit_vcpu *jv)
         return;
     if (req & JIT_REQ_WRITES)
         drop_all_writes(jv);
+    if (req & JIT_REQ_ALL)
+        h_flush_all(jv);
     if (req & JIT_REQ_BLOCKS) {
         for (unsigned s = 0; s < JIT_NR_SETS; s++)
             if (jv->sets[s].valid)

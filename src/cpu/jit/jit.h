@@ -335,7 +335,8 @@ struct jit_page {
 /* What other threads ask of a vCPU (flush_request). */
 enum {
     JIT_REQ_WRITES = 1, /* drop write entries; the asker waits */
-    JIT_REQ_BLOCKS = 2  /* blocks went: drop jump caches and shadow stack */
+    JIT_REQ_BLOCKS = 2, /* blocks went: drop jump caches and shadow stack */
+    JIT_REQ_ALL = 4     /* memory is elsewhere: drop all that is cached */
 };
 
 enum {

@@ -275,6 +275,112 @@ static void threads_copy_without_a_lock(void **state)
     gmem_fini(&gm);
 }
 
+/* RAM with a shadow area in its middle. */
+static const struct gmem_layout shadowed[] = {
+    {.start = 0, .size = 0xa0000},
+    {.start = 0xc0000, .size = GMEM_SHADOW_SIZE, .shadow = true},
+    {.start = 0x100000, .size = 4 * MIB},
+};
+
+static unsigned nr_remapped;
+
+static void count_remap(void *opaque)
+{
+    (void)opaque;
+    nr_remapped++;
+}
+
+static void setup_shadow(struct gmem *gm)
+{
+    struct err err;
+
+    assert_int_equal(gmem_init(gm, shadowed, 3, &err), 0);
+    gm->remapped = count_remap;
+    nr_remapped = 0;
+}
+
+static char byte_at(const struct gmem *gm, gpa_t gpa)
+{
+    char c = 0;
+
+    assert_int_equal(gmem_read(gm, gpa, &c, 1), 0);
+    return c;
+}
+
+static void a_slot_shows_rom_or_ram(void **state)
+{
+    struct gmem gm;
+
+    (void)state;
+    setup_shadow(&gm);
+    gmem_shadow_load(&gm, 0x4000, "R", 1);
+    assert_int_equal(byte_at(&gm, 0xc4000), 'R');
+    assert_int_equal(gmem_write(&gm, 0xc4000, "w", 1), -EFAULT);
+    gmem_shadow_set(&gm, 1, GMEM_SHADOW_RAM);
+    assert_int_equal(byte_at(&gm, 0xc4000), 0);
+    assert_int_equal(gmem_write(&gm, 0xc4000, "w", 1), 0);
+    gmem_shadow_set(&gm, 1, GMEM_SHADOW_RAM_RO);
+    assert_int_equal(byte_at(&gm, 0xc4000), 'w');
+    assert_int_equal(gmem_write(&gm, 0xc4000, "x", 1), -EFAULT);
+    gmem_shadow_set(&gm, 1, GMEM_SHADOW_ROM);
+    assert_int_equal(byte_at(&gm, 0xc4000), 'R');
+    gmem_fini(&gm);
+}
+
+static void slots_change_one_by_one(void **state)
+{
+    struct gmem gm;
+
+    (void)state;
+    setup_shadow(&gm);
+    gmem_shadow_set(&gm, 15, GMEM_SHADOW_RAM);
+    assert_int_equal(gmem_write(&gm, 0xffffe, "abcd", 4), 0);
+    assert_int_equal(byte_at(&gm, 0x100001), 'd');
+    assert_int_equal(gmem_write(&gm, 0xfbfff, "ab", 2), -EFAULT);
+    assert_null(gmem_bank(&gm, 0xfbfff, 2));
+    assert_null(gmem_bank(&gm, 0xbffff, 1));
+    gmem_fini(&gm);
+}
+
+static void the_engine_is_told_of_slots_that_changed(void **state)
+{
+    struct gmem gm;
+
+    (void)state;
+    setup_shadow(&gm);
+    gmem_shadow_set(&gm, 3, GMEM_SHADOW_ROM);
+    assert_int_equal(nr_remapped, 0);
+    gmem_shadow_set(&gm, 3, GMEM_SHADOW_RAM);
+    gmem_shadow_set(&gm, 3, GMEM_SHADOW_RAM);
+    assert_int_equal(nr_remapped, 1);
+    gmem_fini(&gm);
+}
+
+static void ram_pages_are_counted_with_both_sides_of_the_shadow(void **state)
+{
+    struct gmem gm;
+
+    (void)state;
+    setup_shadow(&gm);
+    assert_int_equal(gm.nr_banks, 2);
+    assert_int_equal(gm.bank[1].page_idx, (0xa0000 + 0x80000) >> 12);
+    assert_int_equal(gm.nr_pages, (0xa0000 + 0x80000 + 4 * MIB) >> 12);
+    gmem_fini(&gm);
+}
+
+static void shadow_areas_that_make_no_sense_are_refused(void **state)
+{
+    struct gmem_layout bad[2] = {shadowed[1], shadowed[1]};
+    struct gmem gm;
+    struct err err;
+
+    (void)state;
+    bad[1].start += GMEM_SHADOW_SIZE;
+    assert_int_equal(gmem_init(&gm, bad, 2, &err), -EINVAL);
+    bad[0].size /= 2;
+    assert_int_equal(gmem_init(&gm, bad, 1, &err), -EINVAL);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -289,6 +395,11 @@ int main(void)
         cmocka_unit_test(more_than_the_host_has_is_refused),
         cmocka_unit_test(a_host_without_descriptors_is_an_error_not_a_leak),
         cmocka_unit_test(threads_copy_without_a_lock),
+        cmocka_unit_test(a_slot_shows_rom_or_ram),
+        cmocka_unit_test(slots_change_one_by_one),
+        cmocka_unit_test(the_engine_is_told_of_slots_that_changed),
+        cmocka_unit_test(ram_pages_are_counted_with_both_sides_of_the_shadow),
+        cmocka_unit_test(shadow_areas_that_make_no_sense_are_refused),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -76,7 +76,7 @@ int jit_cache_init(struct jit_engine *eng, struct err *err)
     eng->write_hints = reserve(eng->gmem->nr_pages * sizeof(uint64_t));
     eng->slots = reserve(SLOT_MAX * sizeof(*eng->slots));
     eng->slot_hash = reserve(SLOT_MAX * sizeof(*eng->slot_hash));
-    eng->forms = form_cache_new();
+    eng->forms = form_cache_new(eng->model);
     if (!eng->forms || !eng->tb_index || !eng->slots || !eng->slot_hash ||
         !eng->tbs || !eng->links || !eng->maps || !eng->hash || !eng->kpages ||
         !eng->pages || !eng->write_hints)

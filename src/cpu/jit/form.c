@@ -33,14 +33,19 @@ struct entry {
 };
 
 struct form_cache {
+    const struct cpuid_model *model;
     unsigned nr;
     uint32_t bucket[NR_BUCKETS]; /* index + 1 */
     struct entry entry[NR_FORMS];
 };
 
-struct form_cache *form_cache_new(void)
+struct form_cache *form_cache_new(const struct cpuid_model *model)
 {
-    return calloc(1, sizeof(struct form_cache));
+    struct form_cache *c = calloc(1, sizeof(*c));
+
+    if (c)
+        c->model = model;
+    return c;
 }
 
 void form_cache_free(struct form_cache *c)
@@ -120,6 +125,14 @@ static unsigned vex_length(const uint8_t *b, bool long_mode)
     return b[0] == 0xc4 ? 4 : 3;
 }
 
+/* EVEX, XOP; more prefixes, or behind REX; 3DNow!, whose opcode is the last
+ * byte. */
+static bool not_kept(const uint8_t *b)
+{
+    return b[0] == 0x62 || b[0] == 0x8f || is_prefix(b[0]) ||
+           (b[0] == 0x0f && b[1] == 0x0f);
+}
+
 /* The length of the head; 0 if the instruction is of a kind that is not kept.
  * b has 16 bytes. */
 static unsigned head_length(const uint8_t *b, uint32_t size)
@@ -136,15 +149,13 @@ static unsigned head_length(const uint8_t *b, uint32_t size)
             return 0; /* one that does not count, and another */
     }
     vex = vex_length(b + n, size == 2);
+    if (!vex && not_kept(b + n))
+        return 0;
     if (vex) {
         n += vex;
         modrm = true;
-    } else if (b[n] == 0x62 || b[n] == 0x8f || is_prefix(b[n])) {
-        return 0; /* EVEX, XOP; more prefixes, or behind REX */
     } else if (b[n] != 0x0f) {
         modrm = modrm_one(b[n++]);
-    } else if (b[n + 1] == 0x0f) {
-        return 0; /* 3DNow!: the opcode is the last byte */
     } else {
         modrm = modrm_0f(b[n + 1]);
         n += b[n + 1] == 0x38 || b[n + 1] == 0x3a ? 3 : 2;
@@ -226,8 +237,7 @@ static void fill(struct ginsn *in, const struct form *f, uint64_t rip)
 }
 
 int form_decode(struct form_cache *c, struct ginsn *in, const uint8_t *bytes,
-                size_t len, uint32_t key, const struct cpuid_model *model,
-                uint64_t rip)
+                size_t len, uint32_t key, uint64_t rip)
 {
     struct entry *e = &c->entry[c->nr];
     const struct form *f;
@@ -250,7 +260,7 @@ int form_decode(struct form_cache *c, struct ginsn *in, const uint8_t *bytes,
         fill(in, f, rip);
         return f->class == IC_UD;
     }
-    rc = form_make(&e->f, in->bytes, len, key & DECODE_KEYS, model);
+    rc = form_make(&e->f, in->bytes, len, key & DECODE_KEYS, c->model);
     if (rc < 0)
         return rc;
     c->nr++;
@@ -266,13 +276,13 @@ int form_decode(struct form_cache *c, struct ginsn *in, const uint8_t *bytes,
 }
 
 uint32_t form_peek_live(struct form_cache *c, const uint8_t *bytes, size_t len,
-                        uint32_t key, const struct cpuid_model *model)
+                        uint32_t key)
 {
     uint32_t unknown = X86_FLAGS_ARITH, live = 0;
     struct ginsn in;
 
     for (unsigned i = 0; i < FORM_MAX_PEEK && unknown; i++) {
-        if (form_decode(c, &in, bytes, len, key, model, 0))
+        if (form_decode(c, &in, bytes, len, key, 0))
             break;
         live |= unknown & in.f->flags_read;
         unknown &= ~in.flags_kill;

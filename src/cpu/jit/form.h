@@ -81,7 +81,8 @@ struct ginsn {
 /* Forms that were met, by their bytes. One for each engine, under its lock. */
 struct form_cache;
 
-struct form_cache *form_cache_new(void);
+/* Borrows the model that instructions are decoded for. */
+struct form_cache *form_cache_new(const struct cpuid_model *model);
 void form_cache_free(struct form_cache *c);
 /* Forget everything: no ginsn is in use. */
 void form_cache_reset(struct form_cache *c);
@@ -93,14 +94,13 @@ bool form_cache_full(const struct form_cache *c, unsigned n);
  * until the cache is reset; there is room for one more form in it.
  */
 int form_decode(struct form_cache *c, struct ginsn *in, const uint8_t *bytes,
-                size_t len, uint32_t key, const struct cpuid_model *model,
-                uint64_t rip);
+                size_t len, uint32_t key, uint64_t rip);
 
 /* Which arithmetic flags may be read after execution arrives at bytes, by a
  * look at up to so many instructions; it makes as many forms. */
 enum { FORM_MAX_PEEK = 6 };
 uint32_t form_peek_live(struct form_cache *c, const uint8_t *bytes, size_t len,
-                        uint32_t key, const struct cpuid_model *model);
+                        uint32_t key);
 
 /* form_make.c: one form, by the decoder. key: what of the mode key decides. */
 int form_make(struct form *f, const uint8_t *bytes, size_t len, uint32_t key,

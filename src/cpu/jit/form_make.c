@@ -202,7 +202,7 @@ static bool aligned(const struct insn *in)
 
 static int8_t place(const struct insn *in, const ZydisDecodedOperand *op)
 {
-    return op ? (int8_t)(op - in->op) : -1;
+    return (int8_t)(op ? op - in->op : -1);
 }
 
 /* The source's segment of a string instruction. */

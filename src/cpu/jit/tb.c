@@ -114,50 +114,65 @@ static bool is_breakpoint(const struct jit_engine *eng, uint64_t gva)
     return false;
 }
 
-/* Decode up to max instructions; returns how many. *more: the first one needs
- * a second page that the source lacks; *beyond: it exceeds the limit of CS. */
+enum decoded { DECODED, DECODE_MORE, DECODE_BEYOND };
+
+/* Decode the instruction at rip, which lies at off in the first page.
+ * DECODE_MORE: it needs a second page that the source lacks; DECODE_BEYOND: it
+ * exceeds the limit of CS. */
+static enum decoded decode_one(struct gen *g, const struct source *s,
+                               struct ginsn *in, uint64_t off, uint64_t rip)
+{
+    uint8_t buf[16] = {0};
+    size_t have = copy_bytes(s, off, buf);
+    int rc = form_decode(g->eng->forms, in, buf, have, g->key, rip);
+
+    if ((rc < 0 || off + in->f->length > GPAGE_SIZE) &&
+        !(s->page2 && in == g->insns))
+        return DECODE_MORE;
+    if (!gen_64(g) &&
+        rip + (in->f->length ? in->f->length - 1u : 0) > g->cs_limit)
+        return DECODE_BEYOND;
+    return DECODED;
+}
+
+/* Is the n-th instruction the block's last one? */
+static bool ends_run(const struct gen *g, unsigned n, unsigned branches)
+{
+    const struct ginsn *in = &g->insns[n];
+
+    return in->f->ends_block || in->f->length == 0 ||
+           (in->f->class == IC_JCC && branches == MAX_BRANCHES) ||
+           g->key & (KEY_STEP | KEY_BREAK | KEY_ONE) ||
+           /* the shadow of STI ends behind the next one */
+           (n > 0 && in[-1].f->class == IC_STI);
+}
+
+/* Decode up to max instructions; returns how many. If it is none, *why is what
+ * the first one lacks. A later one of that kind starts a block of its own. */
 static unsigned decode_run(struct gen *g, const struct source *s, unsigned max,
-                           bool *more, bool *beyond)
+                           enum decoded *why)
 {
     uint64_t off = (g->cs_base + g->rip) & GPAGE_MASK, rip = g->rip;
     unsigned n = 0, branches = 0;
-    bool sti = false;
 
-    *more = *beyond = false;
+    *why = DECODED;
     while (n < max && off < GPAGE_SIZE) {
         struct ginsn *in = &g->insns[n];
-        uint8_t buf[16] = {0};
-        size_t have = copy_bytes(s, off, buf);
-        int rc = form_decode(g->eng->forms, in, buf, have, g->key,
-                             g->eng->model, rip);
+        enum decoded d = decode_one(g, s, in, off, rip);
 
-        if (rc < 0 || off + in->f->length > GPAGE_SIZE) {
-            if (n > 0)
-                break; /* it starts a block of its own */
-            if (!s->page2) {
-                *more = true;
-                return 0;
-            }
-        }
-        if (!gen_64(g) &&
-            rip + (in->f->length ? in->f->length - 1u : 0) > g->cs_limit) {
-            *beyond = n == 0;
+        if (d != DECODED) {
+            if (n == 0)
+                *why = d;
             break;
         }
         if (n > 0 && is_breakpoint(g->eng, g->cs_base + rip))
             break;
-        n++;
+        branches += in->f->class == IC_JCC;
         off += in->f->length ? in->f->length : 1;
         rip += in->f->length;
-        if (in->f->ends_block || in->f->length == 0)
+        n++;
+        if (ends_run(g, n - 1, branches))
             break;
-        if (in->f->class == IC_JCC && ++branches == MAX_BRANCHES)
-            break;
-        if (g->key & (KEY_STEP | KEY_BREAK | KEY_ONE))
-            break;
-        if (sti)
-            break; /* the shadow of STI ends here */
-        sti = in->f->class == IC_STI;
     }
     return n;
 }
@@ -182,8 +197,7 @@ static uint32_t peek(const struct gen *g, uint64_t rip)
         if (!p)
             return X86_FLAGS_ARITH;
     }
-    return form_peek_live(g->eng->forms, p, GPAGE_SIZE - off, g->key,
-                          g->eng->model);
+    return form_peek_live(g->eng->forms, p, GPAGE_SIZE - off, g->key);
 }
 
 static uint64_t target_of(const struct gen *g, const struct ginsn *in)
@@ -361,7 +375,7 @@ static bool cache_full(const struct jit_engine *eng)
 
 /* eng->lock is held. */
 static struct tb *build(struct jit_vcpu *jv, struct gen *g, gpa_t gpa,
-                        const struct source *s, bool *more, bool *beyond)
+                        const struct source *s, enum decoded *why)
 {
     struct jit_engine *eng = jv->eng;
     unsigned max = TB_MAX_INSNS;
@@ -380,7 +394,7 @@ static struct tb *build(struct jit_vcpu *jv, struct gen *g, gpa_t gpa,
         g->failed = false;
         if (form_cache_full(eng->forms, MAX_FORMS))
             form_cache_reset(eng->forms);
-        g->nr_insns = decode_run(g, s, max, more, beyond);
+        g->nr_insns = decode_run(g, s, max, why);
         if (!g->nr_insns)
             return NULL;
         find_live(g);
@@ -447,7 +461,7 @@ int jit_translate(struct jit_vcpu *jv)
     uint64_t base = h_cs_base(jv);
     gva_t gva = base + jv->st.rip;
     struct source s = {0};
-    bool more = false, beyond = false;
+    enum decoded why = DECODED;
     struct gen *g;
     struct tb *tb;
     gpa_t gpa;
@@ -461,7 +475,7 @@ int jit_translate(struct jit_vcpu *jv)
     s.pg = &eng->pages[page_number(eng, gpa)];
     g = jv->gen;
     do {
-        if (more && !second_page(jv, &s, gva))
+        if (why == DECODE_MORE && !second_page(jv, &s, gva))
             return fetch_fault(jv, (gva & ~GPAGE_MASK) + GPAGE_SIZE);
         g->eng = eng;
         g->jv = jv;
@@ -480,10 +494,10 @@ int jit_translate(struct jit_vcpu *jv)
         atomic_store(&s.pg->code, 1);
         choose_address(jv, g, s.pg, gva);
         jv->stat[JIT_STAT_TRANSLATE]++;
-        tb = build(jv, g, gpa, &s, &more, &beyond);
+        tb = build(jv, g, gpa, &s, &why);
         jit_lock_drop(&eng->lock);
-    } while (!tb && more && !s.page2);
-    if (beyond)
+    } while (!tb && why == DECODE_MORE && !s.page2);
+    if (why == DECODE_BEYOND)
         return h_raise(jv, X86_GP, true, 0);
     return tb ? H_DISPATCH : H_EXIT;
 }

@@ -18,13 +18,13 @@ static int ext_feature(ZydisISAExt ext)
     case ZYDIS_ISA_EXT_PAUSE: return CPUID_CX8;
     case ZYDIS_ISA_EXT_MMX: return CPUID_MMX;
     case ZYDIS_ISA_EXT_SSE:
-    case ZYDIS_ISA_EXT_SSE2: return CPUID_FXSR;
+    case ZYDIS_ISA_EXT_SSE2:
     case ZYDIS_ISA_EXT_CLFSH: return CPUID_FXSR;
     case ZYDIS_ISA_EXT_SSE3: return CPUID_SSE3;
     case ZYDIS_ISA_EXT_SSSE3: return CPUID_SSSE3;
     case ZYDIS_ISA_EXT_SSE4: return CPUID_SSE41;
     case ZYDIS_ISA_EXT_SSE4A: return CPUID_SSE4A;
-    case ZYDIS_ISA_EXT_AVX: return CPUID_AVX;
+    case ZYDIS_ISA_EXT_AVX:
     case ZYDIS_ISA_EXT_AVXAES: return CPUID_AVX;
     case ZYDIS_ISA_EXT_AVX2:
     case ZYDIS_ISA_EXT_AVX2GATHER: return CPUID_AVX2;
@@ -45,7 +45,7 @@ static int ext_feature(ZydisISAExt ext)
     case ZYDIS_ISA_EXT_RDSEED: return CPUID_RDSEED;
     case ZYDIS_ISA_EXT_CLFLUSHOPT: return CPUID_CLFLUSHOPT;
     case ZYDIS_ISA_EXT_CLWB: return CPUID_CLWB;
-    case ZYDIS_ISA_EXT_AMD3DNOW_PREFETCH: return CPUID_FXSR;
+    case ZYDIS_ISA_EXT_AMD3DNOW_PREFETCH:
     case ZYDIS_ISA_EXT_PREFETCHWT1: return CPUID_FXSR;
     case ZYDIS_ISA_EXT_RDTSCP: return CPUID_RDTSCP;
     case ZYDIS_ISA_EXT_RDPID: return CPUID_RDPID;
@@ -84,7 +84,7 @@ static enum insn_class mov_class(const struct insn *in)
         if (in->op[i].type != ZYDIS_OPERAND_TYPE_REGISTER)
             continue;
         switch (ZydisRegisterGetClass(in->op[i].reg.value)) {
-        case ZYDIS_REGCLASS_SEGMENT: return IC_SYSTEM;
+        case ZYDIS_REGCLASS_SEGMENT:
         case ZYDIS_REGCLASS_CONTROL:
         case ZYDIS_REGCLASS_DEBUG: return IC_SYSTEM;
         case ZYDIS_REGCLASS_TEST: return IC_UD;
@@ -100,67 +100,10 @@ static bool op_is_segment(const ZydisDecodedOperand *op)
            ZydisRegisterGetClass(op->reg.value) == ZYDIS_REGCLASS_SEGMENT;
 }
 
-/* Instructions that belong to the base set and need a rule. */
-static enum insn_class base_class(const struct insn *in)
+/* Instructions of the base set that are done in C. */
+static bool is_rare(ZydisMnemonic m)
 {
-    bool rel = in->op[0].type == ZYDIS_OPERAND_TYPE_IMMEDIATE &&
-               in->op[0].imm.is_relative;
-
-    switch (in->d.mnemonic) {
-    case ZYDIS_MNEMONIC_MOV: return mov_class(in);
-    case ZYDIS_MNEMONIC_LEA: return IC_LEA;
-    case ZYDIS_MNEMONIC_BT:
-    case ZYDIS_MNEMONIC_BTS:
-    case ZYDIS_MNEMONIC_BTR:
-    case ZYDIS_MNEMONIC_BTC: return in->mem && in->reg ? IC_BT_MEM : IC_PLAIN;
-    case ZYDIS_MNEMONIC_PUSH:
-        return op_is_segment(&in->op[0]) ? IC_RARE : IC_PUSH;
-    case ZYDIS_MNEMONIC_POP:
-        return op_is_segment(&in->op[0]) ? IC_RARE : IC_POP;
-    case ZYDIS_MNEMONIC_LEAVE: return IC_LEAVE;
-    case ZYDIS_MNEMONIC_PUSHF:
-    case ZYDIS_MNEMONIC_PUSHFD:
-    case ZYDIS_MNEMONIC_PUSHFQ: return IC_PUSHF;
-    case ZYDIS_MNEMONIC_JMP:
-        if (in->d.meta.branch_type == ZYDIS_BRANCH_TYPE_FAR)
-            return IC_RARE;
-        return rel ? IC_JMP : IC_JMP_IND;
-    case ZYDIS_MNEMONIC_CALL:
-        if (in->d.meta.branch_type == ZYDIS_BRANCH_TYPE_FAR)
-            return IC_RARE;
-        return rel ? IC_CALL : IC_CALL_IND;
-    case ZYDIS_MNEMONIC_RET:
-        return in->d.meta.branch_type == ZYDIS_BRANCH_TYPE_FAR ? IC_RARE
-                                                               : IC_RET;
-    case ZYDIS_MNEMONIC_CLI: return IC_CLI;
-    case ZYDIS_MNEMONIC_STI: return IC_STI;
-    case ZYDIS_MNEMONIC_CLD: return IC_CLD;
-    case ZYDIS_MNEMONIC_STD: return IC_STD;
-    case ZYDIS_MNEMONIC_RDTSC: return IC_RDTSC;
-    case ZYDIS_MNEMONIC_NOP:
-    case ZYDIS_MNEMONIC_PREFETCH:
-    case ZYDIS_MNEMONIC_PREFETCHW: return IC_NOP;
-    case ZYDIS_MNEMONIC_SYSCALL:
-    case ZYDIS_MNEMONIC_SYSRET:
-    case ZYDIS_MNEMONIC_IRET:
-    case ZYDIS_MNEMONIC_IRETD:
-    case ZYDIS_MNEMONIC_IRETQ:
-    case ZYDIS_MNEMONIC_SWAPGS:
-    case ZYDIS_MNEMONIC_INVLPG:
-    case ZYDIS_MNEMONIC_POPF:
-    case ZYDIS_MNEMONIC_POPFD:
-    case ZYDIS_MNEMONIC_POPFQ:
-    case ZYDIS_MNEMONIC_HLT:
-    case ZYDIS_MNEMONIC_WRMSR: return IC_SYSTEM;
-    case ZYDIS_MNEMONIC_RDMSR:
-    case ZYDIS_MNEMONIC_CPUID: return IC_HELPER;
-    case ZYDIS_MNEMONIC_JCXZ:
-    case ZYDIS_MNEMONIC_JECXZ:
-    case ZYDIS_MNEMONIC_JRCXZ:
-    case ZYDIS_MNEMONIC_LOOP:
-    case ZYDIS_MNEMONIC_LOOPE:
-    case ZYDIS_MNEMONIC_LOOPNE:
-        return in->d.address_width == 16 ? IC_RARE : IC_LOOP;
+    switch (m) {
     case ZYDIS_MNEMONIC_AAA:
     case ZYDIS_MNEMONIC_AAS:
     case ZYDIS_MNEMONIC_AAM:
@@ -215,10 +158,79 @@ static enum insn_class base_class(const struct insn *in)
     case ZYDIS_MNEMONIC_SYSEXIT:
     case ZYDIS_MNEMONIC_UD0:
     case ZYDIS_MNEMONIC_UD1:
-    case ZYDIS_MNEMONIC_UD2: return IC_RARE;
+    case ZYDIS_MNEMONIC_UD2: return true;
+    default: return false;
+    }
+}
+
+/* Where control goes. */
+static enum insn_class flow_class(const struct insn *in)
+{
+    bool rel = in->op[0].type == ZYDIS_OPERAND_TYPE_IMMEDIATE &&
+               in->op[0].imm.is_relative;
+
+    if (in->d.meta.branch_type == ZYDIS_BRANCH_TYPE_FAR)
+        return IC_RARE;
+    switch (in->d.mnemonic) {
+    case ZYDIS_MNEMONIC_JMP: return rel ? IC_JMP : IC_JMP_IND;
+    case ZYDIS_MNEMONIC_CALL: return rel ? IC_CALL : IC_CALL_IND;
+    case ZYDIS_MNEMONIC_RET: return IC_RET;
+    default: return in->d.address_width == 16 ? IC_RARE : IC_LOOP;
+    }
+}
+
+/* Instructions that belong to the base set and need a rule. */
+static enum insn_class base_class(const struct insn *in)
+{
+    switch (in->d.mnemonic) {
+    case ZYDIS_MNEMONIC_MOV: return mov_class(in);
+    case ZYDIS_MNEMONIC_LEA: return IC_LEA;
+    case ZYDIS_MNEMONIC_BT:
+    case ZYDIS_MNEMONIC_BTS:
+    case ZYDIS_MNEMONIC_BTR:
+    case ZYDIS_MNEMONIC_BTC: return in->mem && in->reg ? IC_BT_MEM : IC_PLAIN;
+    case ZYDIS_MNEMONIC_PUSH:
+        return op_is_segment(&in->op[0]) ? IC_RARE : IC_PUSH;
+    case ZYDIS_MNEMONIC_POP:
+        return op_is_segment(&in->op[0]) ? IC_RARE : IC_POP;
+    case ZYDIS_MNEMONIC_LEAVE: return IC_LEAVE;
+    case ZYDIS_MNEMONIC_PUSHF:
+    case ZYDIS_MNEMONIC_PUSHFD:
+    case ZYDIS_MNEMONIC_PUSHFQ: return IC_PUSHF;
+    case ZYDIS_MNEMONIC_JMP:
+    case ZYDIS_MNEMONIC_CALL:
+    case ZYDIS_MNEMONIC_RET:
+    case ZYDIS_MNEMONIC_JCXZ:
+    case ZYDIS_MNEMONIC_JECXZ:
+    case ZYDIS_MNEMONIC_JRCXZ:
+    case ZYDIS_MNEMONIC_LOOP:
+    case ZYDIS_MNEMONIC_LOOPE:
+    case ZYDIS_MNEMONIC_LOOPNE: return flow_class(in);
+    case ZYDIS_MNEMONIC_CLI: return IC_CLI;
+    case ZYDIS_MNEMONIC_STI: return IC_STI;
+    case ZYDIS_MNEMONIC_CLD: return IC_CLD;
+    case ZYDIS_MNEMONIC_STD: return IC_STD;
+    case ZYDIS_MNEMONIC_RDTSC: return IC_RDTSC;
+    case ZYDIS_MNEMONIC_NOP:
+    case ZYDIS_MNEMONIC_PREFETCH:
+    case ZYDIS_MNEMONIC_PREFETCHW: return IC_NOP;
+    case ZYDIS_MNEMONIC_SYSCALL:
+    case ZYDIS_MNEMONIC_SYSRET:
+    case ZYDIS_MNEMONIC_IRET:
+    case ZYDIS_MNEMONIC_IRETD:
+    case ZYDIS_MNEMONIC_IRETQ:
+    case ZYDIS_MNEMONIC_SWAPGS:
+    case ZYDIS_MNEMONIC_INVLPG:
+    case ZYDIS_MNEMONIC_POPF:
+    case ZYDIS_MNEMONIC_POPFD:
+    case ZYDIS_MNEMONIC_POPFQ:
+    case ZYDIS_MNEMONIC_HLT:
+    case ZYDIS_MNEMONIC_WRMSR: return IC_SYSTEM;
+    case ZYDIS_MNEMONIC_RDMSR:
+    case ZYDIS_MNEMONIC_CPUID: return IC_HELPER;
     case ZYDIS_MNEMONIC_RSM:
     case ZYDIS_MNEMONIC_GETSEC: return IC_UD;
-    default: return IC_PLAIN;
+    default: return is_rare(in->d.mnemonic) ? IC_RARE : IC_PLAIN;
     }
 }
 
@@ -269,7 +281,10 @@ static enum insn_class other_class(const struct insn *in)
     case ZYDIS_MNEMONIC_FXRSTOR64:
     case ZYDIS_MNEMONIC_MASKMOVQ:
     case ZYDIS_MNEMONIC_MASKMOVDQU:
-    case ZYDIS_MNEMONIC_VMASKMOVDQU: return IC_RARE;
+    case ZYDIS_MNEMONIC_VMASKMOVDQU:
+    case ZYDIS_MNEMONIC_CLFLUSH: /* they fault as loads do */
+    case ZYDIS_MNEMONIC_CLFLUSHOPT:
+    case ZYDIS_MNEMONIC_CLWB:
     case ZYDIS_MNEMONIC_VGATHERDPD:
     case ZYDIS_MNEMONIC_VGATHERDPS:
     case ZYDIS_MNEMONIC_VGATHERQPD:
@@ -290,9 +305,6 @@ static enum insn_class other_class(const struct insn *in)
     case ZYDIS_MNEMONIC_RDGSBASE:
     case ZYDIS_MNEMONIC_WRFSBASE:
     case ZYDIS_MNEMONIC_WRGSBASE: return IC_FSGSBASE;
-    case ZYDIS_MNEMONIC_CLFLUSH:
-    case ZYDIS_MNEMONIC_CLFLUSHOPT:
-    case ZYDIS_MNEMONIC_CLWB: return IC_RARE; /* they fault as loads do */
     case ZYDIS_MNEMONIC_PREFETCHNTA:
     case ZYDIS_MNEMONIC_PREFETCHT0:
     case ZYDIS_MNEMONIC_PREFETCHT1:

@@ -138,7 +138,7 @@ static int xsave(struct rare *r, bool compact, bool skip_init)
     const uint8_t *src = r->st->xsave;
     uint8_t buf[AREA];
     unsigned len = area_len(want);
-    gva_t gva;
+    gva_t gva = 0;
 
     if (xsave_gate(r, &gva, len, true) < 0 ||
         rare_probe_write(r, gva, len) < 0 ||
@@ -202,7 +202,7 @@ static int xrstor(struct rare *r)
     uint64_t want = rfbm(r), bv;
     uint8_t buf[AREA] = {0}, *dst = r->st->xsave;
     bool compact;
-    gva_t gva;
+    gva_t gva = 0;
 
     if (xsave_gate(r, &gva, AVX_OFF, false) < 0 ||
         rare_read_mem(r, gva, buf, AVX_OFF) < 0)
@@ -251,38 +251,79 @@ static unsigned vnum(ZydisRegister reg)
     return (unsigned)ZydisRegisterGetId(reg) & 15;
 }
 
+/* Where the image has registers, 16 bytes each. */
+static uint8_t *xmm(const struct rare *r, ZydisRegister reg)
+{
+    return &r->st->xsave[XMM_OFF + 16 * vnum(reg)];
+}
+
+static uint8_t *ymm_high(const struct rare *r, ZydisRegister reg)
+{
+    return &r->st->xsave[AVX_OFF + 16 * vnum(reg)];
+}
+
+static uint8_t *st_at(uint8_t *image, unsigned n)
+{
+    return &image[ST_OFF + 16 * (n & 7)];
+}
+
 static struct vreg vget(const struct rare *r, ZydisRegister reg)
 {
-    unsigned n = vnum(reg);
     struct vreg v;
 
-    memcpy(v.b, r->st->xsave + XMM_OFF + 16 * n, 16);
-    memcpy(v.b + 16, r->st->xsave + AVX_OFF + 16 * n, 16);
+    memcpy(v.b, xmm(r, reg), 16);
+    memcpy(v.b + 16, ymm_high(r, reg), 16);
     return v;
+}
+
+/* Is the mask's element of size bytes at offset at set? */
+static bool masked_in(const struct vreg *mask, unsigned at, unsigned size)
+{
+    return mask->b[at + size - 1] & 0x80;
 }
 
 /* VEX writes clear what is above the vector's length. */
 static void vput(struct rare *r, ZydisRegister reg, const struct vreg *v,
                  unsigned len)
 {
-    unsigned n = vnum(reg);
-    uint8_t *hi = r->st->xsave + AVX_OFF + 16 * n;
-
-    memcpy(r->st->xsave + XMM_OFF + 16 * n, v->b, 16);
+    memcpy(xmm(r, reg), v->b, 16);
     if (len == 32)
-        memcpy(hi, v->b + 16, 16);
+        memcpy(ymm_high(r, reg), v->b + 16, 16);
     else
-        memset(hi, 0, 16);
+        memset(ymm_high(r, reg), 0, 16);
     set_xstate_bv(r->st, xstate_bv(r->st) | X86_XCR0_SSE | X86_XCR0_AVX);
 }
 
-static uint64_t gather_base(const struct rare *r, const ZydisDecodedOperand *op)
+/* Offset in its segment of element i of a gather. */
+static uint64_t gather_offset(const struct rare *r, const struct vreg *idx,
+                              unsigned i, unsigned idx_size)
 {
-    uint64_t a = (uint64_t)op->mem.disp.value;
+    const ZydisDecodedOperand *op = &r->in->op[1];
+    const uint8_t *b = &idx->b[(size_t)idx_size * i];
+    int64_t x = idx_size == 4 ? (int32_t)get_le32(b) : (int64_t)get_le64(b);
+    uint64_t a = (uint64_t)op->mem.disp.value + (uint64_t)x * op->mem.scale;
 
     if (op->mem.base != ZYDIS_REGISTER_NONE)
         a += rare_reg(r, op->mem.base);
-    return a;
+    return r->in->d.address_width == 32 ? a & UINT32_MAX : a;
+}
+
+static bool gather_overlaps(const ZydisDecodedOperand *op)
+{
+    unsigned dst = vnum(op[0].reg.value), mask = vnum(op[2].reg.value);
+    unsigned idx = vnum(op[1].mem.index);
+
+    return dst == mask || dst == idx || mask == idx;
+}
+
+/* How many elements a gather has. */
+static unsigned gather_count(const ZydisDecodedOperand *op, unsigned idx_size,
+                             unsigned size)
+{
+    unsigned idx_len = op[1].mem.index >= ZYDIS_REGISTER_YMM0 ? 32 : 16;
+    unsigned n = op[0].size / 8u / size;
+
+    return n < idx_len / idx_size ? n : idx_len / idx_size;
 }
 
 /* Destination, VSIB memory, mask. A fault in the middle keeps what was
@@ -290,85 +331,89 @@ static uint64_t gather_base(const struct rare *r, const ZydisDecodedOperand *op)
 static int gather(struct rare *r, unsigned idx_size, unsigned size)
 {
     const ZydisDecodedOperand *op = r->in->op;
-    unsigned len = op[0].size / 8u,
-             idx_len = op[1].mem.index >= ZYDIS_REGISTER_YMM0 ? 32 : 16;
-    unsigned n =
-        len / size < idx_len / idx_size ? len / size : idx_len / idx_size;
+    unsigned n = gather_count(op, idx_size, size);
     struct vreg dst, mask, idx;
-    uint64_t base = gather_base(r, &op[1]);
     uint8_t element[8];
     gva_t gva;
     enum x86_sreg seg = insn_segment(&op[1]);
     int rc = X86_OK;
 
+    if (gather_overlaps(op))
+        return rare_ud(r);
     materialize(r->st);
     dst = vget(r, op[0].reg.value);
     mask = vget(r, op[2].reg.value);
     idx = vget(r, op[1].mem.index);
-    if (vnum(op[0].reg.value) == vnum(op[2].reg.value) ||
-        vnum(op[0].reg.value) == vnum(op[1].mem.index) ||
-        vnum(op[2].reg.value) == vnum(op[1].mem.index))
-        return rare_ud(r);
     for (unsigned i = 0; i < n && rc == X86_OK; i++) {
-        int64_t x = idx_size == 4 ? (int32_t)get_le32(idx.b + 4 * i)
-                                  : (int64_t)get_le64(idx.b + 8 * i);
-        uint64_t a = base + (uint64_t)x * op[1].mem.scale;
+        unsigned at = size * i;
 
-        if (mask.b[size * i + size - 1] & 0x80) {
-            if (r->in->d.address_width == 32)
-                a &= UINT32_MAX;
-            rc = rare_linear(r, seg, a, size, false, &gva);
+        if (masked_in(&mask, at, size)) {
+            rc = rare_linear(r, seg, gather_offset(r, &idx, i, idx_size), size,
+                             false, &gva);
             if (rc == X86_OK)
                 rc = rare_read_mem(r, gva, element, size);
             if (rc == X86_OK)
-                memcpy(dst.b + size * i, element, size);
+                memcpy(&dst.b[at], element, size);
         }
         if (rc == X86_OK)
-            memset(mask.b + size * i, 0, size);
+            memset(&mask.b[at], 0, size);
     }
     if (rc == X86_OK) {
+        unsigned end = size * n;
+
         memset(mask.b, 0, sizeof(mask.b));
-        memset(dst.b + size * n, 0, sizeof(dst.b) - size * n);
+        memset(&dst.b[end], 0, sizeof(dst.b) - end);
     }
     vput(r, op[0].reg.value, &dst, sizeof(dst.b));
     vput(r, op[2].reg.value, &mask, sizeof(mask.b));
     return rc;
 }
 
-/* VMASKMOV and VPMASKMOV: (dst, mask, mem) or (mem, mask, src). */
+enum masked { MASKED_LOAD, MASKED_PROBE, MASKED_STORE };
+
+/* One pass over the elements of v that the mask lets through. */
+static int masked_pass(struct rare *r, const ZydisDecodedOperand *mem,
+                       unsigned size, struct vreg *v, enum masked what)
+{
+    struct vreg mask = vget(r, r->in->op[1].reg.value);
+
+    for (unsigned at = 0; at < mem->size / 8u; at += size) {
+        int rc;
+        gva_t a;
+
+        if (!masked_in(&mask, at, size))
+            continue;
+        rc = rare_element(r, mem, at, size, what != MASKED_LOAD, &a);
+        if (rc < 0)
+            return rc;
+        switch (what) {
+        case MASKED_LOAD: rc = rare_read_mem(r, a, &v->b[at], size); break;
+        case MASKED_PROBE: rc = rare_probe_write(r, a, size); break;
+        default: rc = rare_write_mem(r, a, &v->b[at], size); break;
+        }
+        if (rc < 0)
+            return rc;
+    }
+    return X86_OK;
+}
+
+/* VMASKMOV and VPMASKMOV: (dst, mask, mem) or (mem, mask, src). Stores first
+ * prove that none of them will fault. */
 static int maskmov(struct rare *r, unsigned size)
 {
     const ZydisDecodedOperand *op = r->in->op;
-    bool store = op[0].type == ZYDIS_OPERAND_TYPE_MEMORY;
-    const ZydisDecodedOperand *mem = store ? &op[0] : &op[2];
-    unsigned len = mem->size / 8u;
-    struct vreg mask, v = {{0}};
+    struct vreg v = {{0}};
 
     materialize(r->st);
-    mask = vget(r, op[1].reg.value);
-    if (store)
+    if (op[0].type == ZYDIS_OPERAND_TYPE_MEMORY) {
         v = vget(r, op[2].reg.value);
-    for (unsigned pass = 0; pass < (store ? 2u : 1u); pass++)
-        for (unsigned i = 0; i < len / size; i++) {
-            gva_t a;
-
-            if (!(mask.b[size * i + size - 1] & 0x80))
-                continue;
-            if (rare_element(r, mem, size * i, size, store, &a) < 0)
-                return X86_FAULT;
-            /* Stores first prove that none of them will fault. */
-            if (store && pass == 0) {
-                if (rare_probe_write(r, a, size) < 0)
-                    return X86_FAULT;
-            } else if (store) {
-                if (rare_write_mem(r, a, v.b + size * i, size) < 0)
-                    return X86_FAULT;
-            } else if (rare_read_mem(r, a, v.b + size * i, size) < 0) {
-                return X86_FAULT;
-            }
-        }
-    if (!store)
-        vput(r, op[0].reg.value, &v, len);
+        if (masked_pass(r, &op[0], size, &v, MASKED_PROBE) < 0)
+            return X86_FAULT;
+        return masked_pass(r, &op[0], size, &v, MASKED_STORE);
+    }
+    if (masked_pass(r, &op[2], size, &v, MASKED_LOAD) < 0)
+        return X86_FAULT;
+    vput(r, op[0].reg.value, &v, op[2].size / 8u);
     return X86_OK;
 }
 
@@ -378,12 +423,12 @@ static int maskmov(struct rare *r, unsigned size)
  */
 static void enter_mmx(struct rare *r)
 {
-    uint8_t *x = r->st->xsave, old[128];
+    uint8_t *x = r->st->xsave, old[ST_OFF + 128];
     unsigned top = x[3] >> 3 & 7;
 
-    memcpy(old, x + ST_OFF, sizeof(old));
+    memcpy(old, x, sizeof(old));
     for (unsigned i = 0; i < 8; i++)
-        memcpy(x + ST_OFF + 16 * i, old + 16 * ((i - top) & 7), 16);
+        memcpy(st_at(x, i), st_at(old, i - top), 16);
     x[4] = 0xff;
     x[3] &= 0xc7;
     set_xstate_bv(r->st, xstate_bv(r->st) | X86_XCR0_X87);
@@ -392,8 +437,8 @@ static void enter_mmx(struct rare *r)
 static const uint8_t *maskmov_reg(struct rare *r, const ZydisDecodedOperand *op)
 {
     if (r->in->d.mnemonic == ZYDIS_MNEMONIC_MASKMOVQ)
-        return r->st->xsave + ST_OFF + 16 * (vnum(op->reg.value) & 7);
-    return r->st->xsave + XMM_OFF + 16 * vnum(op->reg.value);
+        return st_at(r->st->xsave, vnum(op->reg.value));
+    return xmm(r, op->reg.value);
 }
 
 /* MASKMOVQ, MASKMOVDQU: bytes of the first to DS:rDI where the mask says. The

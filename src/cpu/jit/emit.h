@@ -194,12 +194,29 @@ static inline void e_mov32_rr(struct emit *e, unsigned dst, unsigned src)
     e_op_rr(e, 0x89, 0, src, dst);
 }
 
-/* ModRM, SIB, disp for [base + index * scale + disp]; R_NONE = absent. */
-static inline void e_mem(struct emit *e, unsigned reg, unsigned base,
-                         unsigned idx, unsigned scale, int32_t disp)
+/* A memory operand: [base + idx * scale + disp]; R_NONE = absent. */
+struct e_addr {
+    uint8_t base, idx, scale;
+    int32_t disp;
+};
+
+static inline struct e_addr e_at_idx(unsigned base, unsigned idx,
+                                     unsigned scale, int32_t disp)
 {
-    unsigned ss = scale == 8 ? 3 : scale == 4 ? 2 : scale == 2 ? 1 : 0;
-    unsigned r = (reg & 7) << 3;
+    return (struct e_addr){(uint8_t)base, (uint8_t)idx, (uint8_t)scale, disp};
+}
+
+static inline struct e_addr e_at(unsigned base, int32_t disp)
+{
+    return e_at_idx(base, R_NONE, 1, disp);
+}
+
+/* ModRM, SIB, displacement of a memory operand. */
+static inline void e_mem(struct emit *e, unsigned reg, struct e_addr a)
+{
+    unsigned ss = a.scale == 8 ? 3 : a.scale == 4 ? 2 : a.scale == 2 ? 1 : 0;
+    unsigned r = (reg & 7) << 3, base = a.base, idx = a.idx;
+    int32_t disp = a.disp;
 
     if (base == R_NONE) {
         e_u8(e, r | 4);
@@ -224,19 +241,18 @@ static inline void e_mem(struct emit *e, unsigned reg, unsigned base,
 }
 
 static inline void e_op_mem(struct emit *e, unsigned op, unsigned w,
-                            unsigned reg, unsigned base, unsigned idx,
-                            unsigned scale, int32_t disp)
+                            unsigned reg, struct e_addr a)
 {
-    e_rex(e, w, reg, idx == R_NONE ? 0 : idx, base == R_NONE ? 0 : base, false);
+    e_rex(e, w, reg, a.idx == R_NONE ? 0 : a.idx, a.base == R_NONE ? 0 : a.base,
+          false);
     e_u8(e, op);
-    e_mem(e, reg, base, idx, scale, disp);
+    e_mem(e, reg, a);
 }
 
 static inline void e_lea(struct emit *e, unsigned w, unsigned dst,
-                         unsigned base, unsigned idx, unsigned scale,
-                         int32_t disp)
+                         struct e_addr a)
 {
-    e_op_mem(e, 0x8d, w, dst, base, idx, scale, disp);
+    e_op_mem(e, 0x8d, w, dst, a);
 }
 
 /* op r/m, imm (group 1: /ext) on a register; shortest form */

@@ -1,6 +1,7 @@
 #include "cpu/engine.h"
 
 #include <asm/prctl.h>
+#include <assert.h>
 #include <cpuid.h>
 #include <errno.h>
 #include <linux/futex.h>
@@ -133,8 +134,7 @@ static size_t region_size(void)
 }
 
 /* The state area, at the start of each set's region. */
-static int map_regions(struct jit_vcpu **out, struct jit_set *sets,
-                       struct err *err)
+static int map_regions(struct jit_set *sets, struct err *err)
 {
     int rc = 0;
     int fd = memfd_create("husk-vcpu", MFD_CLOEXEC);
@@ -161,7 +161,6 @@ static int map_regions(struct jit_vcpu **out, struct jit_set *sets,
             goto close_fd;
         }
     }
-    *out = (struct jit_vcpu *)(void *)sets[0].region;
 close_fd:
     (void)close(fd);
     return rc;
@@ -200,10 +199,10 @@ static void init_stacks(struct jit_vcpu *jv)
 {
     uint64_t *top;
 
-    jv->c_sp = (uint64_t)(uintptr_t)(jv->c_map + C_STACK_SIZE);
+    jv->c_sp = jv->c_map + C_STACK_SIZE;
     top = (uint64_t *)(void *)(jv->shadow_map + SHADOW_SIZE - 64);
     *top = (uint64_t)(uintptr_t)glue_sentinel;
-    jv->shadow_top = (uint64_t)(uintptr_t)top;
+    jv->shadow_top = top;
     jv->shadow_sp = jv->shadow_top;
     (void)mprotect(jv->shadow_map, GPAGE_SIZE, PROT_NONE);
     (void)mprotect(jv->c_map, GPAGE_SIZE, PROT_NONE);
@@ -253,18 +252,20 @@ static int vcpu_create(void *engine, struct vcpu *v, struct err *err)
 {
     struct jit_engine *eng = engine;
     struct jit_set *sets = calloc(JIT_NR_SETS, sizeof(*sets));
-    struct jit_vcpu *jv = NULL;
+    struct jit_vcpu *jv;
     int rc;
 
     if (!sets)
         return err_set(err, -ENOMEM, "create vCPU %u: out of memory", v->index);
-    rc = map_regions(&jv, sets, err);
+    rc = map_regions(sets, err);
     if (rc < 0) {
         for (unsigned i = 0; i < JIT_NR_SETS; i++)
             unmap(sets[i].region, region_size());
         free(sets);
         return rc;
     }
+    jv = (struct jit_vcpu *)(void *)sets[0].region;
+    assert(jv); /* all regions were mapped */
     jv->sets = sets;
     jv->self = jv;
     jv->eng = eng;
@@ -515,24 +516,30 @@ static void set_step(struct vcpu *v, bool on)
     h_mode_changed(jv);
 }
 
-static int debug_access(struct vcpu *v, gva_t gva, void *buf, size_t len,
-                        bool write)
+/* How many of len bytes at gva lie on its page, and where that is in guest
+ * physical memory; 0 if it is not mapped. */
+static size_t debug_page(const struct jit_vcpu *jv, gva_t gva, size_t len,
+                         gpa_t *gpa)
 {
-    struct jit_vcpu *jv = v->engine_vcpu;
-    uint8_t *p = buf;
+    size_t n = (size_t)(GPAGE_SIZE - (gva & GPAGE_MASK));
+    struct x86_walk w;
+
+    if (!h_canonical(jv, gva) || x86_probe(&jv->st, jv->eng->gmem, gva, &w) < 0)
+        return 0;
+    *gpa = w.gpa;
+    return n < len ? n : len;
+}
+
+static int debug_read(struct vcpu *v, gva_t gva, void *dst, size_t len)
+{
+    const struct jit_vcpu *jv = v->engine_vcpu;
+    uint8_t *p = dst;
 
     while (len) {
-        size_t n = (size_t)(GPAGE_SIZE - (gva & GPAGE_MASK));
-        struct x86_walk w;
-        int rc;
+        gpa_t gpa = 0;
+        size_t n = debug_page(jv, gva, len, &gpa);
+        int rc = n ? gmem_read(jv->eng->gmem, gpa, p, n) : -EFAULT;
 
-        if (n > len)
-            n = len;
-        if (!h_canonical(jv, gva) ||
-            x86_probe(&jv->st, jv->eng->gmem, gva, &w) < 0)
-            return -EFAULT;
-        rc = write ? gmem_write(jv->eng->gmem, w.gpa, p, n)
-                   : gmem_read(jv->eng->gmem, w.gpa, p, n);
         if (rc < 0)
             return rc;
         gva += n;
@@ -542,14 +549,23 @@ static int debug_access(struct vcpu *v, gva_t gva, void *buf, size_t len,
     return 0;
 }
 
-static int debug_read(struct vcpu *v, gva_t gva, void *dst, size_t len)
-{
-    return debug_access(v, gva, dst, len, false);
-}
-
 static int debug_write(struct vcpu *v, gva_t gva, const void *src, size_t len)
 {
-    return debug_access(v, gva, (void *)(uintptr_t)src, len, true);
+    struct jit_vcpu *jv = v->engine_vcpu;
+    const uint8_t *p = src;
+
+    while (len) {
+        gpa_t gpa = 0;
+        size_t n = debug_page(jv, gva, len, &gpa);
+        int rc = n ? gmem_write(jv->eng->gmem, gpa, p, n) : -EFAULT;
+
+        if (rc < 0)
+            return rc;
+        gva += n;
+        p += n;
+        len -= n;
+    }
+    return 0;
 }
 
 const struct engine_ops jit_engine_ops = {

@@ -60,12 +60,12 @@ static void restart_shadow(struct jit_vcpu *jv, ucontext_t *uc)
 {
     greg_t *g = uc->uc_mcontext.gregs;
     const struct tb *tb = h_tb_at(jv->eng, (uint64_t)g[REG_RIP]);
-    uint64_t *top = (uint64_t *)jv->shadow_top;
+    uint64_t *top = jv->shadow_top;
 
     if (tb && tb->key & KEY_SHARED &&
-        is_guest_call((const uint8_t *)g[REG_RIP]))
+        is_guest_call(jit_code_at(jv->eng, (uint64_t)g[REG_RIP])))
         *--top = jv->slide;
-    g[REG_RSP] = (greg_t)top;
+    g[REG_RSP] = (greg_t)(uintptr_t)top;
 }
 
 /* Which exception a signal stands for; -1 if none. */

@@ -121,11 +121,12 @@ enum gen_rm { RM_NONE, RM_REG, RM_MEM, RM_GS };
 void gen_plain(struct gen *g);
 void gen_bt_mem(struct gen *g);
 void gen_lea(struct gen *g);
-bool gen_is_spilled(unsigned guest_reg);
-unsigned gen_host_reg(unsigned guest_reg);
+/* r: a guest register */
+bool gen_is_spilled(unsigned r);
+unsigned gen_host_reg(unsigned r);
 /* Value of a guest register into a host one, and back (64 bits). */
-void gen_load_reg(struct gen *g, unsigned host, unsigned guest_reg);
-void gen_store_reg(struct gen *g, unsigned guest_reg, unsigned host);
+void gen_load_reg(struct gen *g, unsigned host, unsigned r);
+void gen_store_reg(struct gen *g, unsigned r, unsigned host);
 
 /* gen_flow.c */
 void gen_entry(struct gen *g, struct tb *tb, uint32_t flags_live);

@@ -14,12 +14,12 @@ void gen_load_rip(struct gen *g, unsigned reg, uint64_t rip)
         e_mov_imm(&g->e, reg, rip);
     } else if ((int64_t)rip == (int32_t)rip) {
         e_load_gs(&g->e, reg, JV_SLIDE);
-        e_lea(&g->e, 1, reg, reg, R_NONE, 1, (int32_t)rip);
+        e_lea(&g->e, 1, reg, e_at(reg, (int32_t)rip));
     } else {
         e_mov_imm(&g->e, reg, rip);
         e_store_gs(&g->e, JV_TMP2, reg == R_T1 ? R_T0 : R_T1);
         e_load_gs(&g->e, reg == R_T1 ? R_T0 : R_T1, JV_SLIDE);
-        e_lea(&g->e, 1, reg, R_T0, R_T1, 1, 0);
+        e_lea(&g->e, 1, reg, e_at_idx(R_T0, R_T1, 1, 0));
         e_load_gs(&g->e, reg == R_T1 ? R_T0 : R_T1, JV_TMP2);
     }
 }
@@ -147,8 +147,7 @@ static void empty_slot(struct jit_engine *eng, uint32_t n)
 {
     for (unsigned i = 0; i < eng->nr_vcpus; i++)
         for (unsigned s = 0; eng->vcpu[i] && s < JIT_NR_SETS; s++)
-            eng->vcpu[i]->sets[s].tables->slot[n] =
-                (uint64_t)(uintptr_t)glue_slot;
+            eng->vcpu[i]->sets[s].tables->slot[n] = glue_slot;
 }
 
 /*
@@ -243,9 +242,9 @@ static void by_jump_cache(struct gen *g)
     e_bytes(&g->e, "\x65\xc4\x62\xaa\xf5", 5); /* pext r11, r10, gs:[] */
     e_gs_operand(&g->e, R_T1, JV_JC_MASK);
     e_store_gs(&g->e, JV_RCX_SAVE, R_CX);
-    e_lea(&g->e, 1, R_T1, R_T1, R_T1, 1, 0);
+    e_lea(&g->e, 1, R_T1, e_at_idx(R_T1, R_T1, 1, 0));
     e_op_gs_idx8(&g->e, 0x8b, R_CX, R_T1, jc);
-    e_lea(&g->e, 1, R_CX, R_CX, R_T0, 1, 0);
+    e_lea(&g->e, 1, R_CX, e_at_idx(R_CX, R_T0, 1, 0));
     e_u8(&g->e, 0xe3); /* jrcxz over the miss: 9 + 8 bytes */
     e_u8(&g->e, 17);
     e_load_gs(&g->e, R_CX, JV_RCX_SAVE);
@@ -336,15 +335,15 @@ static void landing(struct gen *g, uint64_t next)
         e_store_gs(&g->e, JV_SLIDE, R_T1);
         e_store_gs(&g->e, JV_RCX_SAVE, R_CX);
         e_bytes(&g->e, "\x49\xf7\xd3", 3); /* not r11: no flags */
-        e_lea(&g->e, 1, R_CX, R_T0, R_T1, 1, (int32_t)(neg + 1));
+        e_lea(&g->e, 1, R_CX, e_at_idx(R_T0, R_T1, 1, (int32_t)(neg + 1)));
         e_load_gs(&g->e, R_T1, JV_RCX_SAVE);
     } else if ((int64_t)neg == (int32_t)neg) {
         e_mov_rr(&g->e, R_T1, R_CX);
-        e_lea(&g->e, 1, R_CX, R_T0, R_NONE, 1, (int32_t)neg);
+        e_lea(&g->e, 1, R_CX, e_at(R_T0, (int32_t)neg));
     } else {
         e_store_gs(&g->e, JV_RCX_SAVE, R_CX);
         e_mov_imm(&g->e, R_T1, neg);
-        e_lea(&g->e, 1, R_CX, R_T0, R_T1, 1, 0);
+        e_lea(&g->e, 1, R_CX, e_at_idx(R_T0, R_T1, 1, 0));
         e_load_gs(&g->e, R_T1, JV_RCX_SAVE);
     }
     /* jrcxz over "mov rcx, r11; jmp miss" (3 + 5 bytes) */

@@ -196,11 +196,11 @@ static void check_live(struct gen *g)
     e_bytes(&g->e, "\x65\xc4\xe2\xaa\xf5", 5);
     e_gs_operand(&g->e, R_CX, mask);
     if (last > 0) {
-        e_lea(&g->e, 1, R_T0, R_T0, R_NONE, 1, last);
+        e_lea(&g->e, 1, R_T0, e_at(R_T0, last));
         /* pext r10, r10, gs:[page mask] */
         e_bytes(&g->e, "\x65\xc4\x62\xaa\xf5", 5);
         e_gs_operand(&g->e, R_T0, mask);
-        e_lea(&g->e, 1, R_CX, R_CX, R_T0, 1, 0);
+        e_lea(&g->e, 1, R_CX, e_at_idx(R_CX, R_T0, 1, 0));
     }
     e_u8(&g->e, 0xe3); /* jrcxz over the jump */
     e_u8(&g->e, 5);
@@ -215,7 +215,7 @@ void gen_hoist_check(struct gen *g)
     struct cold *c;
 
     e_load_gs(&g->e, R_T0, JV_WIN + 16 * g->mode);
-    e_lea(&g->e, 1, R_T0, R_T0, R_GSP, 1, g->hoist_lo);
+    e_lea(&g->e, 1, R_T0, e_at_idx(R_T0, R_GSP, 1, g->hoist_lo));
     if (g->in->flags_live) {
         check_live(g);
         return;
@@ -234,7 +234,7 @@ void gen_cold_hoist(struct gen *g, const struct cold *c)
         e_load_gs(&g->e, R_CX, JV_RCX_SAVE);
         gen_save_flags(g);
     }
-    e_lea(&g->e, gen_64(g), R_T0, R_GSP, R_NONE, 1, g->hoist_lo);
+    e_lea(&g->e, gen_64(g), R_T0, e_at(R_GSP, g->hoist_lo));
     e_mov_imm(&g->e, R_T1,
               (uint64_t)g->mode << DESC_MODE_SHIFT | DESC_WRITE | DESC_STACK |
                   (4096u - g->hoist_len) << HOIST_LIMIT_SHIFT);

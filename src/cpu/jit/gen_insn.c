@@ -157,7 +157,9 @@ static unsigned index_number(const struct gen *g, const struct enc *f)
 static void emit_modrm(struct gen *g, const struct enc *f, unsigned reg)
 {
     switch (f->rm_kind) {
-    case RM_MEM: e_mem(&g->e, reg, R_T0, g->m_idx, 1, g->m_disp); break;
+    case RM_MEM:
+        e_mem(&g->e, reg, e_at_idx(R_T0, g->m_idx, 1, g->m_disp));
+        break;
     case RM_GS: e_gs_operand(&g->e, reg, f->gs_off); break;
     default: e_u8(&g->e, 0xc0 | (reg & 7) << 3 | (rm_number(f) & 7)); break;
     }
@@ -413,7 +415,8 @@ void gen_plain(struct gen *g)
             if (g->in->f->operand_width == 16)
                 break;
             /* mov dword [operand + off], 0 or 0xffff0000 */
-            e_op_mem(&g->e, 0xc7, 0, 0, R_T0, g->m_idx, 1, g->m_disp + off);
+            e_op_mem(&g->e, 0xc7, 0, 0,
+                     e_at_idx(R_T0, g->m_idx, 1, g->m_disp + off));
             e_u32(&g->e, off == 24 ? 0xffff0000u : 0);
         }
     store_slots(g, &f); /* in the copy, too: the commit uses the scratches */
@@ -450,7 +453,8 @@ void gen_bt_mem(struct gen *g)
     e_u8(&g->e, 0xc1);
     e_u8(&g->e, 0xf8 | (R_T1 & 7));
     e_u8(&g->e, log);
-    e_lea(&g->e, in->f->address_width == 64, R_T0, R_T0, R_T1, bits / 8, 0);
+    e_lea(&g->e, in->f->address_width == 64, R_T0,
+          e_at_idx(R_T0, R_T1, bits / 8, 0));
     if (in->f->address_width == 16)
         e_bytes(&g->e, "\x45\x0f\xb7\xd2", 4);
     gen_restore_flags(g);
@@ -470,7 +474,7 @@ void gen_bt_mem(struct gen *g)
     e_rex(&g->e, bits == 64, R_T1, 0, R_T0, false);
     e_u8(&g->e, 0x0f);
     e_u8(&g->e, in->f->opcode);
-    e_mem(&g->e, R_T1, R_T0, R_NONE, 1, 0);
+    e_mem(&g->e, R_T1, e_at(R_T0, 0));
     if (in->f->mem_write)
         gen_store_done(g);
 }

@@ -69,7 +69,8 @@ void gen_address(struct gen *g, const struct form_op *op)
             e_mov_rr(&g->e, R_T0, base);
         return;
     }
-    e_lea(&g->e, width == 64, R_T0, base, idx, op->scale, (int32_t)disp);
+    e_lea(&g->e, width == 64, R_T0,
+          e_at_idx(base, idx, op->scale, (int32_t)disp));
     if (width == 16) { /* movzx r10d, r10w */
         e_bytes(&g->e, "\x45\x0f\xb7\xd2", 4);
     }
@@ -124,13 +125,13 @@ static void gen_seg_base(struct gen *g, int seg)
         if (seg != X86_FS && seg != X86_GS)
             return;
         e_load_gs(&g->e, R_T1, seg == X86_FS ? JV_FSBASE : JV_GSBASE);
-        e_lea(&g->e, 1, R_T0, R_T0, R_T1, 1, 0);
+        e_lea(&g->e, 1, R_T0, e_at_idx(R_T0, R_T1, 1, 0));
         return;
     }
     if (seg != X86_FS && seg != X86_GS && !(g->key & KEY_SEGMENTS))
         return;
     e_load_gs(&g->e, R_T1, seg_base_off(seg));
-    e_lea(&g->e, 0, R_T0, R_T0, R_T1, 1, 0);
+    e_lea(&g->e, 0, R_T0, e_at_idx(R_T0, R_T1, 1, 0));
 }
 
 void gen_tlb_index(struct gen *g)
@@ -205,7 +206,7 @@ void gen_store_done(struct gen *g)
 
 void gen_op_mem(struct gen *g, unsigned op, unsigned w, unsigned reg)
 {
-    e_op_mem(&g->e, op, w, reg, R_T0, g->m_idx, 1, g->m_disp);
+    e_op_mem(&g->e, op, w, reg, e_at_idx(R_T0, g->m_idx, 1, g->m_disp));
 }
 
 /* By the window: r10 = its addend, the operand is at RSP + disp from it. */
@@ -237,11 +238,11 @@ void gen_stack_check(struct gen *g, int32_t disp, unsigned size, bool write)
         by_window(g, disp);
         return;
     }
-    e_lea(&g->e, gen_64(g), R_T0, R_GSP, R_NONE, 1, disp);
+    e_lea(&g->e, gen_64(g), R_T0, e_at(R_GSP, disp));
     gen_check(g, X86_SS, size, write);
 }
 
 void gen_stack_adjust(struct gen *g, int32_t delta)
 {
-    e_lea(&g->e, gen_64(g), R_GSP, R_GSP, R_NONE, 1, delta);
+    e_lea(&g->e, gen_64(g), R_GSP, e_at(R_GSP, delta));
 }

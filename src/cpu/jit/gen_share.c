@@ -163,8 +163,7 @@ static void range_start(struct gen *g, const struct gen_group *gr)
     if (gr->base == GEN_BASE_NONE)
         gen_load_rip(g, R_T0, (uint64_t)gr->lo);
     else
-        e_lea(&g->e, 1, R_T0, gen_host_reg(gr->base), R_NONE, 1,
-              (int32_t)gr->lo);
+        e_lea(&g->e, 1, R_T0, e_at(gen_host_reg(gr->base), (int32_t)gr->lo));
 }
 
 static uint32_t slot(const struct gen *g, const struct gen_group *gr)

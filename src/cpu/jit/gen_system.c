@@ -98,9 +98,9 @@ static void gen_leave(struct gen *g)
 {
     unsigned n = push_size(g);
 
-    e_lea(&g->e, gen_64(g), R_T0, R_BP, R_NONE, 1, 0);
+    e_lea(&g->e, gen_64(g), R_T0, e_at(R_BP, 0));
     gen_check(g, X86_SS, n, false);
-    e_lea(&g->e, gen_64(g), R_GSP, R_BP, R_NONE, 1, (int32_t)n);
+    e_lea(&g->e, gen_64(g), R_GSP, e_at(R_BP, (int32_t)n));
     gen_op_mem(g, 0x8b, n == 8, R_BP);
 }
 
@@ -108,7 +108,7 @@ static void gen_leave(struct gen *g)
 static void add_word(struct gen *g, uint32_t off, int32_t bias)
 {
     e_load32_gs(&g->e, R_T1, off);
-    e_lea(&g->e, 1, R_T0, R_T0, R_T1, 1, bias);
+    e_lea(&g->e, 1, R_T0, e_at_idx(R_T0, R_T1, 1, bias));
 }
 
 static void gen_pushf(struct gen *g)
@@ -163,9 +163,9 @@ static void gen_rdtsc(struct gen *g)
     }
     /* rorx rdx, rdx, 32; rax += rdx + offset, flags untouched */
     e_bytes(&g->e, "\xc4\xe3\xfb\xf0\xd2\x20", 6);
-    e_lea(&g->e, 1, R_AX, R_AX, R_DX, 1, 0);
+    e_lea(&g->e, 1, R_AX, e_at_idx(R_AX, R_DX, 1, 0));
     e_load_gs(&g->e, R_T0, JV_TSC_OFFSET);
-    e_lea(&g->e, 1, R_AX, R_AX, R_T0, 1, 0);
+    e_lea(&g->e, 1, R_AX, e_at_idx(R_AX, R_T0, 1, 0));
     e_bytes(&g->e, "\xc4\xe3\xfb\xf0\xd0\x20", 6); /* rorx rdx, rax, 32 */
     e_mov32_rr(&g->e, R_DX, R_DX);
     e_mov32_rr(&g->e, R_AX, R_AX);
@@ -296,7 +296,7 @@ static void gen_address_helper(struct gen *g)
     gen_address(g, form_rm(in->f));
     if (seg == X86_FS || seg == X86_GS) {
         e_load_gs(&g->e, R_T1, seg == X86_FS ? JV_FSBASE : JV_GSBASE);
-        e_lea(&g->e, 1, R_T0, R_T0, R_T1, 1, 0);
+        e_lea(&g->e, 1, R_T0, e_at_idx(R_T0, R_T1, 1, 0));
     }
     e_store_gs(&g->e, JV_TMP, R_T0);
     switch (in->f->mnemonic) {

@@ -27,7 +27,7 @@ static uint8_t *area(struct jit_vcpu *jv, gva_t gva, unsigned len, bool write)
 
     if (gva & 63 || off > GPAGE_SIZE - len)
         return NULL;
-    return (uint8_t *)t->addend[i] + off;
+    return t->addend[i] + off;
 }
 
 static uint64_t get64(const uint8_t *p)

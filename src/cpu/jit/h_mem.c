@@ -219,11 +219,7 @@ static struct h_slow_result slow_cross(struct jit_vcpu *jv, gva_t gva,
 static struct h_slow_result slow_gp(struct jit_vcpu *jv, uint32_t desc,
                                     uint64_t ret)
 {
-    jv->cpu.fault.type = X86_EVENT_EXCEPTION;
-    jv->cpu.fault.vector = desc & DESC_STACK ? X86_SS_FAULT : X86_GP;
-    jv->cpu.fault.has_error = 1;
-    jv->cpu.fault.length = 0;
-    jv->cpu.fault.error = 0;
+    (void)x86_fault_err(&jv->cpu, desc & DESC_STACK ? X86_SS_FAULT : X86_GP, 0);
     return slow_fault(jv, desc, ret);
 }
 
@@ -359,17 +355,7 @@ static void *tlb_hit(struct jit_vcpu *jv, gva_t gva, enum jit_mode mode,
     unsigned i = jit_tlb_index(gva);
     uint64_t off = gva + t->tag[i];
 
-    return off < GPAGE_SIZE ? (uint8_t *)t->addend[i] + off : NULL;
-}
-
-static int noncanonical(struct jit_vcpu *jv)
-{
-    jv->cpu.fault.type = X86_EVENT_EXCEPTION;
-    jv->cpu.fault.vector = X86_GP;
-    jv->cpu.fault.has_error = 1;
-    jv->cpu.fault.length = 0;
-    jv->cpu.fault.error = 0;
-    return X86_FAULT;
+    return off < GPAGE_SIZE ? t->addend[i] + off : NULL;
 }
 
 int h_read(struct jit_vcpu *jv, gva_t gva, void *dst, unsigned len,
@@ -378,7 +364,7 @@ int h_read(struct jit_vcpu *jv, gva_t gva, void *dst, unsigned len,
     uint8_t *d = dst;
 
     if (!h_canonical(jv, gva) || !h_canonical(jv, gva + len - 1))
-        return noncanonical(jv);
+        return x86_fault_err(&jv->cpu, X86_GP, 0);
     while (len) {
         unsigned n = (unsigned)(GPAGE_SIZE - (gva & GPAGE_MASK));
         uint8_t *hva = tlb_hit(jv, gva, mode, false);
@@ -412,7 +398,7 @@ static int probe_write(struct jit_vcpu *jv, gva_t gva, unsigned len,
     struct x86_walk w;
 
     if (!h_canonical(jv, gva) || !h_canonical(jv, second))
-        return noncanonical(jv);
+        return x86_fault_err(&jv->cpu, X86_GP, 0);
     if (second == (gva & ~GPAGE_MASK))
         return X86_OK;
     if (!h_translate(jv, second, X86_WRITE, mode, &w) &&

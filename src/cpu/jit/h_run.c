@@ -224,7 +224,7 @@ static const void *shadowed(struct jit_vcpu *jv)
     if (!tb)
         return translate(jv);
     jv->st.int_shadow = 0;
-    return (const void *)((uint64_t)jv->eng->code_rx + tb->host + tb->entry);
+    return jit_code(jv->eng, tb, tb->entry);
 }
 
 const void *h_lookup(struct jit_vcpu *jv)
@@ -245,7 +245,7 @@ const void *h_lookup(struct jit_vcpu *jv)
         return NULL;
     jc = jc_slot(jv, jv->st.rip);
     if (jc->tag == (uint64_t)0 - jv->st.rip)
-        return (const void *)jc->host;
+        return jc->host;
     jv->stat[JIT_STAT_LOOKUP_SLOW]++;
     tb = find(jv, &fault);
     global =
@@ -255,12 +255,12 @@ const void *h_lookup(struct jit_vcpu *jv)
     if (!tb)
         return translate(jv); /* a fault is raised there, on the same walk */
     /* By the pending test: a cycle of indirect jumps has no other. */
-    jc->host = (uint64_t)jv->eng->code_rx + tb->host + tb->indirect;
+    jc->host = jit_code(jv->eng, tb, tb->indirect);
     jc->tag = (uint64_t)0 - jv->st.rip;
     h_jc_note(jv->set, key_mode(jv->key),
               jv->st.rip >> JC_SHIFT & (JC_ENTRIES - 1),
               global && jv->st.rip >> 63 && !tb->gpa2);
-    return (const void *)jc->host;
+    return jc->host;
 }
 
 const void *h_pending(struct jit_vcpu *jv)
@@ -291,9 +291,9 @@ const void *h_slot(struct jit_vcpu *jv, uint32_t n)
         tb->in_slot = true;
         set->filled[set->nr_filled++] = (uint16_t)n;
         set->tables->slide[n] = jv->slide;
-        set->tables->slot[n] = (uint64_t)eng->code_rx + tb->host;
+        set->tables->slot[n] = jit_code(eng, tb, 0);
     }
-    return (const void *)((uint64_t)eng->code_rx + tb->host + tb->entry);
+    return jit_code(eng, tb, tb->entry);
 }
 
 /* Is tb what the link's block would jump to, mode and all? A key can change
@@ -354,5 +354,5 @@ const void *h_link(struct jit_vcpu *jv, uint32_t n)
         }
     }
     jit_lock_drop(&eng->lock);
-    return (const void *)((uint64_t)eng->code_rx + tb->host + tb->entry);
+    return jit_code(eng, tb, tb->entry);
 }

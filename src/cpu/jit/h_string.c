@@ -73,15 +73,6 @@ static gva_t addr(const struct string *s, unsigned r)
     return (jv->st.seg[seg].base + off) & UINT32_MAX;
 }
 
-static void fault(struct jit_vcpu *jv, unsigned vector)
-{
-    jv->cpu.fault.type = X86_EVENT_EXCEPTION;
-    jv->cpu.fault.vector = (uint8_t)vector;
-    jv->cpu.fault.has_error = 1;
-    jv->cpu.fault.error = 0;
-    jv->cpu.fault.length = 0;
-}
-
 /* Are there limits to what a segment allows? */
 static bool is_limited(const struct string *s, enum x86_sreg seg)
 {
@@ -105,7 +96,8 @@ static uint64_t in_segment(struct string *s, unsigned r, uint64_t n, bool write)
     if (!is_limited(s, reg))
         return n;
     if (!x86_seg_allows(&s->jv->st, reg, off, s->size, write)) {
-        fault(s->jv, reg == X86_SS ? X86_SS_FAULT : X86_GP);
+        (void)x86_fault_err(&s->jv->cpu, reg == X86_SS ? X86_SS_FAULT : X86_GP,
+                            0);
         return 0;
     }
     if (off > seg->limit) /* expand-down */
@@ -142,9 +134,9 @@ static void *host(struct string *s, gva_t gva, bool write)
 
     jv->cpu.fault.type = X86_EVENT_NONE;
     if (gva + t->tag[i] < GPAGE_SIZE)
-        return (uint8_t *)t->addend[i] + (gva + t->tag[i]);
+        return t->addend[i] + (gva + t->tag[i]);
     if (!h_canonical(jv, gva)) {
-        fault(jv, X86_GP);
+        (void)x86_fault_err(&jv->cpu, X86_GP, 0);
         return NULL;
     }
     hva = h_translate(jv, gva, write ? X86_WRITE : X86_READ, s->mode, &w);
@@ -398,7 +390,7 @@ static bool crosses(struct string *s, gva_t gva, bool write)
     struct x86_walk w;
 
     if (!h_canonical(jv, gva) || !h_canonical(jv, last)) {
-        fault(jv, X86_GP);
+        (void)x86_fault_err(&jv->cpu, X86_GP, 0);
         return false;
     }
     return (h_translate(jv, gva, access, s->mode, &w) ||

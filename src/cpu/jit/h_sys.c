@@ -46,16 +46,22 @@ static bool is_kvm_msr(uint64_t msr)
            (msr >= 0x4b564d00 && msr <= 0x4b564d0f);
 }
 
-static uint64_t c_rdmsr(void *opaque, uint64_t msr, uint64_t val, uint64_t d)
-{
-    struct jit_vcpu *jv = opaque;
-    const struct vcpu_intc_ops *ops = jv->v->intc_ops;
-    uint64_t *out = (uint64_t *)(uintptr_t)val;
+struct msr_read {
+    struct jit_vcpu *jv;
+    uint64_t val;
+};
 
+static uint64_t c_rdmsr(void *opaque, uint64_t msr, uint64_t c, uint64_t d)
+{
+    struct msr_read *r = opaque;
+    struct vcpu *v = r->jv->v;
+
+    (void)c;
     (void)d;
     if (is_kvm_msr(msr))
-        return (uint64_t)kvmclock_rdmsr(jv->v, &jv->st, (uint32_t)msr, out);
-    return ops ? (uint64_t)ops->rdmsr(jv->v->intc, (uint32_t)msr, out)
+        return (uint64_t)kvmclock_rdmsr(v, &r->jv->st, (uint32_t)msr, &r->val);
+    return v->intc_ops
+               ? (uint64_t)v->intc_ops->rdmsr(v->intc, (uint32_t)msr, &r->val)
                : (uint64_t)-1;
 }
 
@@ -78,10 +84,11 @@ static int gp0(struct x86_cpu *cpu)
 
 static int ops_rdmsr(struct x86_cpu *cpu, uint32_t msr, uint64_t *val)
 {
-    struct jit_vcpu *jv = of(cpu);
+    struct msr_read r = {.jv = of(cpu)};
 
-    if ((int)h_call_c(jv, c_rdmsr, jv, msr, (uint64_t)(uintptr_t)val, 0) < 0)
+    if ((int)h_call_c(r.jv, c_rdmsr, &r, msr, 0, 0) < 0)
         return gp0(cpu);
+    *val = r.val;
     return X86_OK;
 }
 

@@ -35,6 +35,6 @@ h_fn h_rdmsr, h_wrmsr, h_cpuid, h_syscall, h_sysret, h_iret, h_swapgs, h_hlt,
 #define H_RARE_EXPECT(mnemonic) ((mnemonic) << 32)
 
 /* rare.c: in C, with the vector state in jv->st.xsave. */
-uint64_t rare_run(void *jv, uint64_t length, uint64_t expect, uint64_t c);
+uint64_t rare_run(void *opaque, uint64_t length, uint64_t expect, uint64_t c);
 
 #endif

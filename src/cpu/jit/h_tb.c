@@ -105,7 +105,7 @@ void h_tb_index(struct jit_engine *eng, uint32_t n)
 
 struct tb *h_tb_at(struct jit_engine *eng, uint64_t host_pc)
 {
-    uint64_t off = host_pc - (uint64_t)eng->code_rx;
+    uint64_t off = jit_code_offset(eng, host_pc);
     uint32_t nr = __atomic_load_n(&eng->nr_tbs, __ATOMIC_ACQUIRE), i;
 
     if (off >> JIT_INDEX_SHIFT >=
@@ -123,7 +123,7 @@ struct tb *h_tb_at(struct jit_engine *eng, uint64_t host_pc)
 unsigned h_tb_insn(struct jit_engine *eng, const struct tb *tb,
                    uint64_t host_pc)
 {
-    uint64_t off = host_pc - (uint64_t)eng->code_rx - tb->host;
+    uint64_t off = jit_code_offset(eng, host_pc) - tb->host;
     const struct tb_map *map = &eng->maps[tb->map];
     unsigned guest = 0;
 

@@ -27,7 +27,7 @@ static void tlb_clear_all(struct jit_set *set)
 
 static void jc_clear(struct jit_jc_entry *jc)
 {
-    forget_memory(jc, JC_SIZE);
+    forget_memory(jc, sizeof(*jc) * JC_ENTRIES);
     jc[0].tag = jit_jc_never(0);
 }
 
@@ -40,7 +40,7 @@ static void itlb_clear(struct jit_set *set)
 void h_slots_clear(struct jit_set *set)
 {
     for (uint32_t i = 0; i < set->nr_filled; i++)
-        set->tables->slot[set->filled[i]] = (uint64_t)(uintptr_t)glue_slot;
+        set->tables->slot[set->filled[i]] = glue_slot;
     set->nr_filled = 0;
 }
 
@@ -407,17 +407,17 @@ void h_tlb_insert(struct jit_vcpu *jv, gva_t gva, enum jit_mode mode,
                                            << TLB_BITS |
                                        i | (global ? LIST_GLOBAL_TLB : 0);
     t->tag[i] = (uint64_t)0 - (gva & ~GPAGE_MASK);
-    t->addend[i] = (uint64_t)page;
+    t->addend[i] = page;
 }
 
-static void drop_page(struct jit_tlb *t, unsigned i, uint64_t addend)
+static void drop_page(struct jit_tlb *t, unsigned i, const uint8_t *page)
 {
-    if (t->addend[i] == addend)
+    if (t->addend[i] == page)
         t->tag[i] = jit_tlb_never(i);
 }
 
-/* All write entries, or those of the page at addend. */
-static void drop_listed(struct jit_set *set, uint64_t addend)
+/* All write entries, or those of the page at that host address. */
+static void drop_listed(struct jit_set *set, const uint8_t *page)
 {
     if (set->nr_tlb == JIT_LIST) { /* too many to know */
         h_tables_clear(set);
@@ -428,25 +428,25 @@ static void drop_listed(struct jit_set *set, uint64_t addend)
         unsigned i = set->tlb_list[k] & (TLB_ENTRIES - 1);
         struct jit_tlb *t = &set->tables->tlb[n / 2][n & 1];
 
-        if (n & 1 && (!addend || t->addend[i] == addend))
+        if (n & 1 && (!page || t->addend[i] == page))
             t->tag[i] = jit_tlb_never(i);
     }
 }
 
 void h_drop_write(struct jit_vcpu *jv, uint64_t ram_page)
 {
-    uint64_t addend = (uint64_t)jv->eng->gmem->base + (ram_page << GPAGE_SHIFT);
+    const uint8_t *page = jv->eng->gmem->base + (ram_page << GPAGE_SHIFT);
     uint64_t hint = atomic_load(&jv->eng->write_hints[ram_page]);
 
     for (unsigned s = 0; s < JIT_NR_SETS; s++) {
         if (!jv->sets[s].used)
             continue;
         if (hint >> 63)
-            drop_listed(&jv->sets[s], addend);
+            drop_listed(&jv->sets[s], page);
         else
             for (unsigned m = 0; m < JIT_NR_MODES; m++)
                 drop_page(&jv->sets[s].tables->tlb[m][1],
-                          jit_tlb_index(hint << GPAGE_SHIFT), addend);
+                          jit_tlb_index(hint << GPAGE_SHIFT), page);
     }
     h_windows_clear(jv);
 }
@@ -540,14 +540,8 @@ int h_fetch(struct jit_vcpu *jv, gva_t gva, gpa_t *gpa)
         *gpa = t->gpa | (gva & GPAGE_MASK);
         return 0;
     }
-    if (!h_canonical(jv, gva)) {
-        jv->cpu.fault.type = X86_EVENT_EXCEPTION;
-        jv->cpu.fault.vector = X86_GP;
-        jv->cpu.fault.has_error = 1;
-        jv->cpu.fault.length = 0;
-        jv->cpu.fault.error = 0;
-        return -1;
-    }
+    if (!h_canonical(jv, gva))
+        return x86_fault_err(&jv->cpu, X86_GP, 0);
     if (!h_translate(jv, gva, X86_FETCH, mode, &w))
         return -1;
     jv->set->used = true;
@@ -560,7 +554,7 @@ int h_fetch(struct jit_vcpu *jv, gva_t gva, gpa_t *gpa)
     return 0;
 }
 
-static void jc_forget_at(struct jit_vcpu *jv, unsigned i, uint64_t host)
+static void jc_forget_at(struct jit_vcpu *jv, unsigned i, const uint8_t *host)
 {
     for (unsigned s = 0; s < JIT_NR_SETS; s++) {
         if (!jv->sets[s].has_exec)
@@ -577,7 +571,7 @@ static void jc_forget_at(struct jit_vcpu *jv, unsigned i, uint64_t host)
 /* Shared code runs at any page: what it has in common is the offset there. */
 void h_jc_forget(struct jit_vcpu *jv, const struct tb *tb)
 {
-    uint64_t host = (uint64_t)jv->eng->code_rx + tb->host + tb->indirect;
+    const uint8_t *host = jit_code(jv->eng, tb, tb->indirect);
     unsigned per_page = 1u << (GPAGE_SHIFT - JC_SHIFT);
     unsigned i = tb->rip >> JC_SHIFT & (JC_ENTRIES - 1);
 

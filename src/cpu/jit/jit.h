@@ -62,12 +62,12 @@ static inline unsigned key_mode(uint32_t key)
 struct jit_tlb {
     uint64_t tag[TLB_ENTRIES];    /* negated linear page address; see
                                      jit_tlb_never */
-    uint64_t addend[TLB_ENTRIES]; /* host address of the page */
+    uint8_t *addend[TLB_ENTRIES]; /* host address of the page */
 };
 
 struct jit_jc_entry {
     uint64_t tag; /* negated RIP; 1 never matches with RIP's index */
-    uint64_t host;
+    const uint8_t *host;
 };
 
 static inline unsigned jit_tlb_index(uint64_t gva)
@@ -102,7 +102,7 @@ enum {
 struct jit_tables {
     struct jit_tlb tlb[JIT_NR_MODES][2];
     struct jit_jc_entry jc[JIT_NR_MODES][JC_ENTRIES];
-    uint64_t slot[SLOT_MAX];
+    const void *slot[SLOT_MAX];
     uint64_t slide[SLOT_MAX];
 };
 
@@ -194,11 +194,12 @@ struct jit_vcpu {
     uint32_t flag_if, flag_df, flag_ac, flags_other;
     uint64_t arith;
     uint64_t rax_save, rcx_save;
-    uint64_t shadow_sp, c_sp;
+    uint64_t *shadow_sp; /* host RSP of translated code */
+    uint8_t *c_sp;
     uint32_t key, pad2;
     uint64_t tmp;
     struct jit_vcpu *self;
-    uint64_t shadow_top;
+    uint64_t *shadow_top;
     uint32_t irq_wait, pad3;
     uint64_t slot_mask;
     uint64_t xcr0_save;
@@ -402,6 +403,26 @@ struct jit_engine {
 
 /* -- Between the parts ---------------------------------------------------- */
 
+/* An entry of tb, as translated code is to be run: at is from tb->host. */
+static inline const uint8_t *jit_code(const struct jit_engine *eng,
+                                      const struct tb *tb, unsigned at)
+{
+    return eng->code_rx + tb->host + at;
+}
+
+/* From host addresses of translated code to offsets in the cache, and back. */
+static inline uint64_t jit_code_offset(const struct jit_engine *eng,
+                                       uint64_t host_pc)
+{
+    return host_pc - (uint64_t)(uintptr_t)eng->code_rx;
+}
+
+static inline const uint8_t *jit_code_at(const struct jit_engine *eng,
+                                         uint64_t host_pc)
+{
+    return eng->code_rx + jit_code_offset(eng, host_pc);
+}
+
 void jit_lock_take(struct jit_lock *l);
 void jit_lock_drop(struct jit_lock *l);
 
@@ -422,9 +443,9 @@ uint64_t h_call_c(struct jit_vcpu *jv,
 
 /* h_run.c: dispatch */
 const void *h_lookup(struct jit_vcpu *jv);
-const void *h_link(struct jit_vcpu *jv, uint32_t link);
+const void *h_link(struct jit_vcpu *jv, uint32_t n);
 const void *h_pending(struct jit_vcpu *jv);
-const void *h_slot(struct jit_vcpu *jv, uint32_t slot);
+const void *h_slot(struct jit_vcpu *jv, uint32_t n);
 /* Serve flush_request. */
 void h_requests(struct jit_vcpu *jv);
 /* Can an interrupt or NMI be delivered to a halted CPU? */
@@ -491,8 +512,8 @@ unsigned h_tb_insn(struct jit_engine *eng, const struct tb *tb,
                    uint64_t host_pc);
 /* eng->lock is held: block n, which is complete, can be found by h_tb_at(). */
 void h_tb_index(struct jit_engine *eng, uint32_t n);
-void h_tb_link(struct jit_engine *eng, uint32_t link, struct tb *to);
-void h_tb_link_alt(struct jit_vcpu *jv, uint32_t link);
+void h_tb_link(struct jit_engine *eng, uint32_t n, struct tb *to);
+void h_tb_link_alt(struct jit_vcpu *jv, uint32_t n);
 void h_tb_unlink_in(struct jit_engine *eng, struct tb *tb);
 /* Drop the blocks on [gpa, gpa + len) of one RAM page. True if any went. */
 bool h_invalidate(struct jit_engine *eng, struct jit_vcpu *jv, gpa_t gpa,
@@ -526,7 +547,7 @@ int h_break_trap(struct jit_vcpu *jv);
 uint32_t h_break_data(const struct x86_state *st, gva_t gva, uint64_t len,
                       bool write);
 /* breakpoint.c: DR6 bits of those that the instruction at RIP will meet. */
-uint64_t breakpoint_data(void *jv, uint64_t b, uint64_t c, uint64_t d);
+uint64_t breakpoint_data(void *opaque, uint64_t b, uint64_t c, uint64_t d);
 
 /* tb.c */
 int jit_translate(struct jit_vcpu *jv);

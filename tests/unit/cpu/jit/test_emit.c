@@ -192,7 +192,7 @@ static void check_lea(unsigned base, unsigned idx, unsigned scale, int32_t disp)
     struct emit e = begin();
     struct decoded i;
 
-    e_lea(&e, 1, R_T1, base, idx, scale, disp);
+    e_lea(&e, 1, R_T1, e_at_idx(base, idx, scale, disp));
     i = decode(&e, ZYDIS_MNEMONIC_LEA);
     is_reg(&i.op[0], R_T1, true);
     assert_int_equal(i.op[1].mem.base,

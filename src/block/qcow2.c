@@ -43,19 +43,6 @@ static void free_all(struct qcow2 *q)
     free(q);
 }
 
-/* Refcounts are exact: say so, as the last thing (invariant 9). */
-static int mark_clean(struct qcow2 *q)
-{
-    struct q_header h = q->h;
-    int rc;
-
-    if (q->leaked || h.version < 3 || h.incompat & Q_INCOMPAT_DIRTY)
-        return 0;
-    h.autoclear |= Q_AUTOCLEAR_CLEAN;
-    rc = q_header_write(q, &h);
-    return rc ? rc : q_sync(q, "close");
-}
-
 /* The file may end within its last cluster; other programs like it whole. */
 static int pad_file(struct qcow2 *q)
 {
@@ -78,8 +65,9 @@ static int finish(struct qcow2 *q)
         rc = q_flush_frozen(q);
         if (!rc && q->session)
             rc = pad_file(q);
-        if (!rc && q->session)
-            rc = mark_clean(q);
+        /* Refcounts are exact: say so, as the last thing (invariant 9). */
+        if (!rc && !q->leaked && !(q->h.incompat & Q_INCOMPAT_DIRTY))
+            rc = q_mark_set(q);
         q_thaw(q);
     }
     lock_drop(&q->lock);
@@ -96,7 +84,7 @@ static void close_backing(struct qcow2 *q)
 
 int qcow2_close(struct qcow2 *q)
 {
-    int rc = q->writable ? finish(q) : 0;
+    int rc = q->writable && atomic_load(&q->written) ? finish(q) : 0;
 
     close_backing(q);
     hostfile_close(&q->f);
@@ -199,6 +187,9 @@ static int read_tables_once(struct qcow2 *q, struct err *err)
     rc = q_header_check_features(q, err);
     if (!rc)
         rc = q_header_read_names(q, err);
+    if (!rc && q_mark_find(q))
+        rc = err_set(err, -EINVAL, "open %s: its header extensions are broken",
+                     q->path);
     if (!rc)
         rc = q_l1_load(q, err);
     if (!rc)
@@ -271,7 +262,7 @@ static int init_image(struct qcow2 *q, const struct qcow2_opts *opts,
         return rc;
     q->was_dirty = q->h.incompat & Q_INCOMPAT_DIRTY;
     q->was_corrupt = q->h.incompat & Q_INCOMPAT_CORRUPT;
-    q->only_husk = q->h.autoclear & Q_AUTOCLEAR_HUSK;
+    q->closed = q_mark_is_set(q, &q->only_husk);
     atomic_init(&q->blk.size, q->h.size);
     rc = q_cache_init(q, opts->cache_bytes);
     if (rc)

@@ -35,8 +35,7 @@ enum {
     /* Open for check only: what is wrong with refcounts is no reason to
      * refuse, nothing is repaired at open; data requests are -EIO. */
     QCOW2_FOR_CHECK = 1 << 9,
-    /* Set husk's autoclear bit from now on (see qcow2_info.only_husk). */
-    QCOW2_MARK_HUSK = 1 << 10
+    QCOW2_MARK_HUSK = 1 << 10 /* no effect any more */
 };
 
 struct qcow2_opts {
@@ -84,7 +83,7 @@ struct qcow2_create {
     const char *backing_format; /* "raw" or "qcow2"; needed with backing */
     const struct qcow2_ext *ext; /* in the first cluster, in this order */
     unsigned nr_ext;
-    bool mark_husk; /* set husk's autoclear bit */
+    bool mark_husk; /* room for the mark of an orderly close */
 };
 
 /*

@@ -33,14 +33,14 @@ int q_session(struct qcow2 *q)
 
     if (q->session)
         return 0;
-    h.autoclear &= Q_AUTOCLEAR_HUSK;
-    if (q->flags & QCOW2_MARK_HUSK && h.version >= 3)
-        h.autoclear |= Q_AUTOCLEAR_HUSK;
-    if (h.autoclear != q->h.autoclear) {
+    if (h.autoclear) {
+        h.autoclear = 0;
         rc = q_header_write(q, &h);
         if (!rc)
-            rc = q_sync(q, "session");
+            rc = q_sync(q, "autoclear");
     }
+    if (!rc)
+        rc = q_mark_clear(q);
     if (!rc && bitmaps)
         rc = void_bitmaps(q);
     if (!rc)

@@ -258,8 +258,8 @@ static int look(struct q_walk *w, struct fixing *f) NO_TSA
     return rc;
 }
 
-static int set_bits(struct qcow2 *q, uint64_t set, uint64_t clear,
-                    const char *why) REQUIRES(q->lock)
+static int set_bits(struct qcow2 *q, uint64_t set, uint64_t clear)
+    REQUIRES(q->lock)
 {
     struct q_header h = q->h;
     int rc;
@@ -268,13 +268,13 @@ static int set_bits(struct qcow2 *q, uint64_t set, uint64_t clear,
     if (h.version < 3 || h.incompat == q->h.incompat)
         return 0;
     rc = q_header_write(q, &h);
-    return rc ? rc : q_sync(q, why);
+    /* A dirty bit that comes back only makes the next open look. */
+    return rc || !set ? rc : q_sync(q, "dirty-bit");
 }
 
 int q_set_dirty(struct qcow2 *q, bool on)
 {
-    return set_bits(q, on ? Q_INCOMPAT_DIRTY : 0, on ? 0 : Q_INCOMPAT_DIRTY,
-                    on ? "dirty-bit" : "dirty-bit-clear");
+    return set_bits(q, on ? Q_INCOMPAT_DIRTY : 0, on ? 0 : Q_INCOMPAT_DIRTY);
 }
 
 /*
@@ -351,8 +351,7 @@ int q_recover(struct qcow2 *q, struct err *err)
     struct qcow2_check c = {0};
     struct q_walk w;
     struct fixing f = {.w = &w};
-    bool clean = q->h.autoclear & Q_AUTOCLEAR_CLEAN &&
-                 !(q->h.incompat & Q_INCOMPAT_DIRTY) &&
+    bool clean = q->closed && !(q->h.incompat & Q_INCOMPAT_DIRTY) &&
                  !(q->h.autoclear & Q_AUTOCLEAR_BITMAPS);
     int rc;
 
@@ -408,7 +407,7 @@ static int repair(struct qcow2 *q, struct q_walk *w, struct fixing *f,
     c->repaired = f->fixed;
     c->remaining -= f->fixed;
     if (!rc && !c->remaining)
-        rc = set_bits(q, 0, Q_INCOMPAT_DIRTY | Q_INCOMPAT_CORRUPT, "repaired");
+        rc = set_bits(q, 0, Q_INCOMPAT_DIRTY | Q_INCOMPAT_CORRUPT);
     q->leaked = rc || c->remaining;
     return rc;
 }

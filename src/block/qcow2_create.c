@@ -23,8 +23,6 @@ static const struct {
     {0, 4, "extended L2 entries"},
     {1, 0, "lazy refcounts"},
     {2, 0, "bitmaps"},
-    {2, 62, "husk: closed in order"},
-    {2, 63, "husk: only writer"},
 };
 
 struct plan {
@@ -78,6 +76,8 @@ static int put_extensions(struct plan *p, const struct qcow2_create *c)
     for (unsigned i = 0; i < c->nr_ext && !rc; i++)
         rc =
             put_ext(p, cluster, c->ext[i].magic, c->ext[i].data, c->ext[i].len);
+    if (!rc && c->mark_husk)
+        rc = put_ext(p, cluster, (uint32_t)Q_EXT_MARK, NULL, Q_MARK_SIZE);
     if (rc)
         return rc;
     if (p->at + EXT_HEAD +
@@ -137,7 +137,7 @@ static int make_plan(struct plan *p, const struct qcow2_create *c)
         .refcount_order =
             c->refcount_order == UINT32_MAX ? 4 : c->refcount_order,
         .length = Q_V3_HEADER,
-        .autoclear = Q_AUTOCLEAR_CLEAN | (c->mark_husk ? Q_AUTOCLEAR_HUSK : 0)};
+    };
     l1 = c->size / l2 + !!(c->size % l2);
     if (l1 > Q_MAX_L1_BYTES / 8)
         return -EFBIG;

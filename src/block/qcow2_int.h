@@ -55,13 +55,13 @@
  *   8. While a change of the whole image can leave refcounts or "copied" flags
  *      otherwise than 1 and 7 allow to an outsider, the header's dirty bit is
  *      set and stable (version 3).
- *   9. The clean bit (autoclear, husk's own) is set only as the last write of
- *      an orderly close, and its absence is stable before the first refcount
- *      changes. Without it, an open for writing counts all references and
- *      lowers what is too high.
- *  10. Other autoclear bits that husk does not know are cleared, and that is
- *      stable, before anything else is written; incompatible and compatible
- *      bits and header extensions stay as they are.
+ *   9. The mark of an orderly close (qcow2_mark.c) is set only as the last
+ *      write, and its absence is stable before the first refcount changes.
+ *      Without it, an open for writing counts all references and lowers what
+ *      is too high.
+ *  10. Autoclear bits are cleared, and that is stable, before anything else is
+ *      written, and husk sets none (qcow2_mark.c says why); incompatible and
+ *      compatible bits and header extensions stay as they are.
  *  11. After a sync has failed, nothing more is written.
  *
  * How a flush keeps them (qcow2_flush.c): (a) write refcounts; sync, which also
@@ -107,7 +107,9 @@ enum {
     Q_EXT_DATA_FILE = 0x44415441,
     /* What a bitmaps extension becomes when its bitmaps are gone ("husk0"
      * tells nobody anything, and nobody reads it). */
-    Q_EXT_VOID = 0x68736b30
+    Q_EXT_VOID = 0x68736b30,
+    Q_EXT_MARK = 0x68736b31, /* of an orderly close: qcow2_mark.c */
+    Q_MARK_SIZE = 24
 };
 
 #define Q_INCOMPAT_DIRTY    BIT64(0)
@@ -117,9 +119,6 @@ enum {
 #define Q_INCOMPAT_EXTL2    BIT64(4)
 #define Q_COMPAT_LAZY       BIT64(0)
 #define Q_AUTOCLEAR_BITMAPS BIT64(0)
-/* husk's: nobody else wrote since; closed in order, refcounts are exact. */
-#define Q_AUTOCLEAR_HUSK  BIT64(63)
-#define Q_AUTOCLEAR_CLEAN BIT64(62)
 
 /* Entries of L1 and L2 tables. */
 #define Q_COPIED     BIT64(63)
@@ -224,7 +223,8 @@ struct qcow2 {
     uint32_t rb_bits;      /* fixed; refcounts per block: 2^bits */
     uint64_t refcount_max; /* fixed */
     bool writable;         /* fixed */
-    bool only_husk, recovered, was_dirty, was_corrupt; /* fixed at open */
+    bool closed, only_husk, recovered, was_dirty,
+        was_corrupt; /* fixed at open */
     uint64_t reclaimed;
 
     uint64_t *l1;      /* entries as the host reads them */
@@ -240,7 +240,8 @@ struct qcow2 {
     /* Allocation (qcow2_alloc.c). */
     uint64_t hint;          /* no free cluster below */
     uint64_t fresh_from;    /* never written from here on: reads as zeroes */
-    bool session;           /* the clean bit is off, and stable */
+    bool session;           /* the mark is off, and that is stable */
+    uint64_t mark;          /* where it is in the file; 0: there is none */
     bool leaked;            /* something was not given back: no clean close */
     struct q_extents freed; /* no longer referred to; not yet stable */
     struct q_extents released; /* the same, stable */
@@ -291,6 +292,16 @@ MUST_CHECK int q_header_read_names(struct qcow2 *q, struct err *err);
 /* Where the head of the extension stands; -ENOENT, -EINVAL: broken list. */
 MUST_CHECK int q_ext_locate(struct qcow2 *q, uint32_t magic, uint64_t *off,
                             uint32_t *len);
+
+/* -- qcow2_mark.c --------------------------------------------------------- */
+
+/* Where the mark is, if there is one, into q->mark. */
+MUST_CHECK int q_mark_find(struct qcow2 *q);
+/* Whether the file was closed in order; *same: and nobody wrote since. */
+bool q_mark_is_set(struct qcow2 *q, bool *same);
+MUST_CHECK int q_mark_clear(struct qcow2 *q);
+/* The last write. */
+MUST_CHECK int q_mark_set(struct qcow2 *q);
 
 /* -- qcow2_cache.c -------------------------------------------------------- */
 

@@ -18,8 +18,7 @@ void barrier_name(const struct barrier *b, const char *name)
     barrier_mark(b, &k);
 }
 
-/* Before each call that changes the file. */
-static void step(struct barrier *b)
+void barrier_step(struct barrier *b)
 {
     if (b->end_in && !--b->end_in)
         _exit(BARRIER_KILLED);
@@ -35,7 +34,7 @@ static int64_t hook_preadv(void *arg, int fd, const struct iovec *iov, int n,
 static int64_t hook_pwritev(void *arg, int fd, const struct iovec *iov, int n,
                             uint64_t off, bool dsync)
 {
-    step(arg);
+    barrier_step(arg);
     if (dsync)
         barrier_name(arg, "dsync");
     return hostfile_kernel.pwritev(NULL, fd, iov, n, off, dsync);
@@ -43,20 +42,20 @@ static int64_t hook_pwritev(void *arg, int fd, const struct iovec *iov, int n,
 
 static int hook_datasync(void *arg, int fd, const char *why)
 {
-    step(arg);
+    barrier_step(arg);
     barrier_name(arg, why);
     return hostfile_kernel.datasync(NULL, fd, why);
 }
 
 static int hook_punch(void *arg, int fd, uint64_t off, uint64_t len, bool keep)
 {
-    step(arg);
+    barrier_step(arg);
     return hostfile_kernel.punch(NULL, fd, off, len, keep);
 }
 
 static int hook_truncate(void *arg, int fd, uint64_t size)
 {
-    step(arg);
+    barrier_step(arg);
     return hostfile_kernel.truncate(NULL, fd, size);
 }
 

@@ -21,6 +21,8 @@ enum { BARRIER_KILLED = 2 }; /* exit status */
 extern const struct hostfile_ops barrier_ops; /* arg: struct barrier */
 
 void barrier_mark(const struct barrier *b, const struct mark *k);
+/* Before each call that changes the file: the place of a kill. */
+void barrier_step(struct barrier *b);
 /* The mark of a sync that is not the block layer's own. */
 void barrier_name(const struct barrier *b, const char *name);
 

@@ -240,12 +240,14 @@ static void delete_mark(struct model *m, const struct mark *k)
 
 static void settings_mark(struct model *m, const struct mark *k)
 {
-    if (k->phase == MARK_BEGIN)
-        m->settings[1] = k->seq;
-    else if (k->phase == MARK_END)
-        m->settings[0] = k->seq;
+    if (k->phase == MARK_END)
+        m->nr_settings = 0;
+    else if (k->phase == MARK_FAILED)
+        return;
+    if (m->nr_settings == MODEL_SETTINGS)
+        m->confused = "too many settings that were cut short";
     else
-        m->settings[1] = m->settings[0];
+        m->settings[m->nr_settings++] = k->seq;
 }
 
 /* -- After a kill

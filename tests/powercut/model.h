@@ -14,7 +14,8 @@
  */
 enum {
     MODEL_VERSIONS = 24, /* of a sector between two flushes */
-    MODEL_SNAPSHOTS = 64
+    MODEL_SNAPSHOTS = 64,
+    MODEL_SETTINGS = 32
 };
 
 struct model_sector {
@@ -44,7 +45,9 @@ struct model {
     bool changing;
     struct model_view next;
     struct model_snapshot snapshots[MODEL_SNAPSHOTS];
-    uint64_t settings[2]; /* generations; 0: none */
+    /* Those that may be there; a kill can leave more than two. */
+    uint64_t settings[MODEL_SETTINGS];
+    unsigned nr_settings;
     bool closed;
     /* After a kill: what is there is known, but not yet stable. */
     bool unsettled;

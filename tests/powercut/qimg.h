@@ -20,9 +20,6 @@ enum qimg_incompatible {
     QIMG_EXTENDED_L2 = 16
 };
 
-/* An autoclear bit of husk's own: closed in order, the refcounts are exact. */
-#define QIMG_HUSK_CLEAN (1ULL << 62)
-
 /* What one L1 table shows: the active disk or a snapshot's. */
 struct qview {
     uint64_t l1_offset, disk_size, state_size;

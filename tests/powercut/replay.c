@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "slotread.h"
+
 enum { GREAT_WRITE = 1 << 19 };
 
 /* -- States that were seen --------------------------------------------------
@@ -108,8 +110,8 @@ static const char *judge_flags(const struct replay *r)
     const struct qreport *rep = &r->report;
     uint32_t flags = rep->not_copied + rep->false_copied;
 
-    if (r->img.autoclear & QIMG_HUSK_CLEAN && (rep->leaks || flags))
-        return "said to be clean, and is not";
+    if (slotread_mark(&r->img) == MARK_SHUT && (rep->leaks || flags))
+        return "said to be closed in order, and is not sound";
     if (flags && !r->opt->lenient && r->img.version >= 3 &&
         !(r->img.incompatible & QIMG_DIRTY))
         return rep->first;
@@ -131,8 +133,7 @@ static const char *judge(struct replay *r, const struct cut *c)
     why = judge_flags(r);
     if (why)
         return why;
-    if (r->model.closed && r->img.version >= 3 &&
-        !(r->img.autoclear & QIMG_HUSK_CLEAN))
+    if (r->model.closed && slotread_mark(&r->img) == MARK_OPEN)
         return "was closed in order, and does not say so";
     if (r->model.closed && c->mode == CUT_ALL &&
         (rep->leaks || rep->not_copied || rep->false_copied))
@@ -328,6 +329,8 @@ bool replay_run(struct replay *r, const struct trace *t)
     if (file < 0)
         return false;
     while (trace_next(t, &pos, &ev, &data)) {
+        if (r->opt->first && r->n.bad)
+            return true;
         r->event++;
         data = join(r, t, &pos, &ev, data);
         if (ev.kind == TRACE_MARK || (ev.file == file && ev.kind != TRACE_NAME))

@@ -19,6 +19,7 @@ struct replay_options {
     const char *dir;    /* for images */
     bool lenient;       /* a missing "refcount is one" is no failure */
     bool names;         /* print that of each sync */
+    bool first;         /* end with the first failure */
 };
 
 struct replay_counts {

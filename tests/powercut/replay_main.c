@@ -8,14 +8,14 @@
 
 static int usage(void)
 {
-    (void)fprintf(
-        stderr,
-        "usage: replay [--file NAME] [--cuts N] [--seed N]\n"
-        "              [--drop BARRIER]... [--samples N --dir DIR]\n"
-        "              [--opener PROGRAM] [--lenient] [--max-bad N] [--names]\n"
-        "              TRACE...\n"
-        "Status 0: every cut leaves a sound image, 1: not, 2: wrong "
-        "usage or no trace\n");
+    (void)fprintf(stderr,
+                  "usage: replay [--file NAME] [--cuts N] [--seed N]\n"
+                  "              [--drop BARRIER]... [--samples N --dir DIR]\n"
+                  "              [--opener PROGRAM] [--lenient] [--max-bad N] "
+                  "[--names] [--first]\n"
+                  "              TRACE...\n"
+                  "Status 0: every cut leaves a sound image, 1: not, 2: wrong "
+                  "usage or no trace\n");
     return 2;
 }
 
@@ -32,6 +32,7 @@ static bool parse(struct replay_options *o, int argc, char **argv)
         {"max-bad", required_argument, NULL, 'm'},
         {"lenient", no_argument, NULL, 'l'},
         {"names", no_argument, NULL, 'N'},
+        {"first", no_argument, NULL, 'F'},
         {NULL, 0, NULL, 0}};
     int c;
 
@@ -46,6 +47,7 @@ static bool parse(struct replay_options *o, int argc, char **argv)
         case 'm': o->max_bad = (unsigned)strtoul(optarg, NULL, 0); break;
         case 'l': o->lenient = true; break;
         case 'N': o->names = true; break;
+        case 'F': o->first = true; break;
         case 'd':
             if (o->nr_drops == REPLAY_DROPS)
                 return false;

@@ -6,13 +6,18 @@
 #include "base/endian.h"
 
 enum {
-    MAGIC = 0x6875736b, /* "husk" */
+    MAGIC = 0x6875736b,      /* "husk" */
+    MARK_MAGIC = 0x68736b31, /* "hsk1" */
+    MARK_BYTES = 24,
     HEAD = 32,
     SLOT_HEAD = 16
 };
 
-/* CRC-32C (Castagnoli), bit by bit: RFC 3720, appendix B.4. */
-static uint32_t crc32c(uint32_t crc, const uint8_t *p, uint64_t len)
+#define CASTAGNOLI 0x82f63b78U /* RFC 3720, appendix B.4 */
+#define ETHERNET   0xedb88320U /* RFC 1952, 8 */
+
+static uint32_t crc32_of(uint32_t poly, uint32_t crc, const uint8_t *p,
+                         uint64_t len)
 {
     unsigned i;
 
@@ -20,9 +25,29 @@ static uint32_t crc32c(uint32_t crc, const uint8_t *p, uint64_t len)
     while (len--) {
         crc ^= *p++;
         for (i = 0; i < 8; i++)
-            crc = crc >> 1 ^ (crc & 1 ? 0x82f63b78U : 0);
+            crc = crc >> 1 ^ (crc & 1 ? poly : 0);
     }
     return ~crc;
+}
+
+static uint32_t crc32c(uint32_t crc, const uint8_t *p, uint64_t len)
+{
+    return crc32_of(CASTAGNOLI, crc, p, len);
+}
+
+enum slotread_mark slotread_mark(const struct qimg *q)
+{
+    const struct qextension *x = qimg_extension(q, MARK_MAGIC);
+    const uint8_t *d;
+
+    if (!x || x->len < MARK_BYTES || !qimg_range_ok(q, x->off, MARK_BYTES))
+        return MARK_NONE;
+    d = q->data + x->off;
+    return get_be32(d) == 1 &&
+                   get_be32(d + 4) == crc32_of(ETHERNET, 0, d + 8, 16) &&
+                   get_be64(d + 8) == q->size
+               ? MARK_SHUT
+               : MARK_OPEN;
 }
 
 static bool read_slot(const uint8_t *slot, uint32_t room, struct slotread *s)

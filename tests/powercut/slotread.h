@@ -4,13 +4,22 @@
 #include "qimg.h"
 
 /*
- * The settings as docs/vm-file.md lays them down, read without husk's code.
+ * What husk keeps in header extensions, as docs/vm-file.md lays it down, read
+ * without husk's code.
  */
 struct slotread {
     const uint8_t *text;
     uint32_t len;
     uint64_t generation;
 };
+
+/* The mark of an orderly close, for which husk has another extension. */
+enum slotread_mark {
+    MARK_NONE, /* an image that husk did not make */
+    MARK_OPEN, /* or of another length than when it was closed */
+    MARK_SHUT  /* nothing is to be looked for at the next open */
+};
+enum slotread_mark slotread_mark(const struct qimg *q);
 
 /* The slot that counts; false if none is valid. */
 bool slotread_find(const struct qimg *q, struct slotread *s);

@@ -147,17 +147,19 @@ static bool verify_settings(struct verify *v, const struct model *m,
                             const struct qimg *q)
 {
     uint64_t tag;
+    unsigned i;
 
-    if (!m->settings[0])
+    if (!m->nr_settings)
         return true;
     if (!slotread_tag(q, &tag))
         return no(v, "the settings cannot be read");
-    if (tag != m->settings[0] && tag != m->settings[1])
-        return no(v,
-                  "the settings are those of change %" PRIu64 ", not %" PRIu64
-                  " or %" PRIu64,
-                  tag, m->settings[0], m->settings[1]);
-    return true;
+    for (i = 0; i < m->nr_settings; i++)
+        if (tag == m->settings[i])
+            return true;
+    return no(v,
+              "the settings are those of change %" PRIu64 ", not %" PRIu64
+              "..%" PRIu64,
+              tag, m->settings[0], m->settings[m->nr_settings - 1]);
 }
 
 static bool grow(struct verify *v, const struct qimg *q)

@@ -39,6 +39,7 @@ struct work {
     uint32_t cluster_bits, refcount_order, cache_bytes;
     unsigned ops;
     bool with_settings, direct, no_snapshots, no_kills;
+    unsigned slot_syncs; /* of one change */
     struct qcow2 *q;
     struct blk *blk;
     uint8_t *buf;
@@ -297,9 +298,12 @@ static void do_rename(struct work *w)
 
 static int slot_write(void *arg, const void *buf, uint32_t len, uint64_t off)
 {
-    const struct work *w = arg;
+    struct work *w = arg;
     int fd = open(w->path, O_RDWR | O_CLOEXEC);
-    ssize_t n = pwrite(fd, buf, len, (off_t)off);
+    ssize_t n;
+
+    barrier_step(&w->barrier);
+    n = pwrite(fd, buf, len, (off_t)off);
 
     (void)close(fd);
     return n == (ssize_t)len ? 0 : -EIO;
@@ -307,10 +311,11 @@ static int slot_write(void *arg, const void *buf, uint32_t len, uint64_t off)
 
 static int slot_sync(void *arg)
 {
-    const struct work *w = arg;
+    struct work *w = arg;
     int fd = open(w->path, O_RDWR | O_CLOEXEC), rc;
 
-    barrier_name(&w->barrier, "settings");
+    barrier_step(&w->barrier);
+    barrier_name(&w->barrier, w->slot_syncs++ ? "settings" : "settings-others");
     rc = fdatasync(fd);
     (void)close(fd);
     return rc;
@@ -331,7 +336,7 @@ static size_t settings_text(struct work *w, char *text, size_t room,
 static void do_settings(struct work *w)
 {
     struct slots_io io = {.write = slot_write, .sync = slot_sync, .arg = w};
-    struct mark k = {.op = MARK_SETTINGS, .seq = w->s->settings + 1};
+    struct mark k = {.op = MARK_SETTINGS};
     static char text[SLOTS_MAX_TEXT];
     struct err err;
     size_t len;
@@ -339,15 +344,16 @@ static void do_settings(struct work *w)
 
     if (!w->with_settings)
         return;
+    k.seq = ++w->s->settings;
     len = settings_text(w, text, below(w, 2) ? 1000 : sizeof(text), k.seq);
     fd = open(w->path, O_RDWR | O_CLOEXEC);
+    w->slot_syncs = 0;
     k = begin(w, k);
     rc = slots_write(fd, w->path, &io, text, len, &err);
     end(w, k, rc);
     (void)close(fd);
     if (rc)
         die("settings", err.text);
-    w->s->settings = k.seq;
 }
 
 /* -- Sessions -----------------------------------------------------------------

@@ -32,7 +32,7 @@ struct qdiff {
     /* The image. */
     uint32_t cluster_bits, ext_len;
     unsigned refcount_bits;
-    bool old_version, zstd;
+    bool old_version, bitmaps;
     int base; /* 0: none, else base1.raw or base2.raw */
     uint64_t base_sectors;
     uint8_t *ext;

@@ -74,6 +74,48 @@ static int make_disk(struct creation *c, const char *text, json_t *disks,
     return rc;
 }
 
+/* A file that is there, as the settings name it: absolute, with its commas
+ * twice, and its format, which later nobody guesses any more. */
+static int add_file(const char *text, json_t *disks, struct err *err)
+{
+    char path[PATH_MAX], full[2 * PATH_MAX + 64];
+    struct vmconf_disk conf;
+    const char *options = text;
+    size_t n = 0;
+    int rc = vmconf_parse_disk(text, &conf, err);
+
+    if (rc == 0)
+        rc = make_absolute(conf.file, path, err);
+    if (rc < 0)
+        return rc;
+    /* The options begin at the first comma that is not double. */
+    while (*options && !(options[0] == ',' && options[1] != ','))
+        options += *options == ',' ? 2 : 1;
+    for (const char *p = path; *p; p++) {
+        full[n++] = *p;
+        if (*p == ',')
+            full[n++] = ',';
+    }
+    (void)snprintf(full + n, sizeof(full) - n, "%.60s", options);
+    if (json_array_append_new(disks, out_json_text(full)) < 0)
+        return err_set(err, -ENOMEM, "make a disk: out of memory");
+    return 0;
+}
+
+static int add_disk(struct creation *c, const char *value, json_t *disks,
+                    bool *have_own, struct err *err)
+{
+    if (!is_size(value))
+        return add_file(value, disks, err);
+    if (!*have_own) {
+        *have_own = true;
+        return parse_disk_size(value, &c->disk_bytes, err);
+    }
+    if (c->nr_made < MAX_NEW)
+        return make_disk(c, value, disks, err);
+    return err_set(err, -EINVAL, "--disk: there are too many");
+}
+
 /* The first that is a size is the VM's own disk. */
 static int make_disks(struct creation *c, struct err *err)
 {
@@ -83,24 +125,13 @@ static int make_disks(struct creation *c, struct err *err)
 
     c->disk_bytes = args_has(c->a, "from") ? 0 : DEFAULT_DISK;
     for (int i = 0; rc == 0 && i < c->a->nr_options; i++) {
-        const char *value = c->a->options[i].value;
-        char file[PATH_MAX];
+        const struct args_option *o = &c->a->options[i];
 
-        if (strcmp(c->a->verb->options[c->a->options[i].row].name, "disk") != 0)
-            continue;
-        if (!is_size(value)) {
-            rc = make_absolute(value, file, err);
-            if (rc == 0)
-                (void)json_array_append_new(disks, out_json_text(file));
-        } else if (!have_own) {
-            have_own = true;
-            rc = parse_disk_size(value, &c->disk_bytes, err);
-        } else if (c->nr_made < MAX_NEW) {
-            rc = make_disk(c, value, disks, err);
-        } else {
-            rc = err_set(err, -EINVAL, "--disk: there are too many");
-        }
+        if (strcmp(c->a->verb->options[o->row].name, "disk") == 0)
+            rc = add_disk(c, o->value, disks, &have_own, err);
     }
+    if (rc == 0 && json_array_size(disks) >= VMFILE_MAX_DISKS)
+        rc = err_set(err, -EINVAL, "--disk: there are too many");
     if (rc == 0 && json_array_size(disks))
         (void)json_object_set(settings_json(c->settings), "disks", disks);
     json_decref(disks);

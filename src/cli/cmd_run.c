@@ -106,14 +106,18 @@ static int identify(struct run *r, struct err *err)
     return rc < 0 ? rc : vm_change(&r->vm, put_identity, &i, err);
 }
 
-static void add_disk(struct run *r, struct blk *blk, const char *path)
+/* serial: what was chosen for it, or "". */
+static void add_disk(struct run *r, struct blk *blk, const char *path,
+                     const char *chosen)
 {
     const char *uuid =
         r->vm.settings ? settings_text(r->vm.settings, "uuid") : NULL;
     char *serial = r->serials[r->nr_disks];
 
     /* The guest names disks by their serial numbers: 20 bytes, which stay. */
-    if (r->nr_disks == 0)
+    if (*chosen)
+        (void)snprintf(serial, sizeof(r->serials[0]), "%s", chosen);
+    else if (r->nr_disks == 0)
         (void)snprintf(serial, sizeof(r->serials[0]), "%.20s",
                        uuid ? uuid : "husk");
     else
@@ -123,17 +127,47 @@ static void add_disk(struct run *r, struct blk *blk, const char *path)
         (struct vmm_disk){.blk = blk, .path = path, .serial = serial};
 }
 
+/* A RAM disk of a VM from elsewhere could be any of our files, and what lies
+ * below its disk, too. */
+static int check_trust(const struct run *r, struct err *err)
+{
+    struct qcow2_info info;
+    const char *initrd = NULL;
+
+    if (r->vm.settings)
+        initrd = settings_text(r->vm.settings, "boot.initrd");
+    qcow2_info(vmfile_qcow2(r->vm.vf), &info);
+    if (info.backing && strchr(info.backing, '/'))
+        initrd = info.backing;
+    if (!initrd || !vm_is_foreign(&r->vm) ||
+        vm_confirm(r->a,
+                   "'%s' is a copy, or from elsewhere, and uses '%s'. Let "
+                   "it?",
+                   r->vm.path, initrd))
+        return 0;
+    return err_set(err, -EACCES,
+                   "'%.100s' is a copy, or from elsewhere, and uses '%.100s': "
+                   "--yes lets it",
+                   r->vm.path, initrd);
+}
+
 static int open_vm(struct run *r, const char *word, struct err *err)
 {
-    int rc = vm_open(&r->vm, r->a, word, VMFILE_WRITE | VMFILE_PLAIN, err);
+    unsigned flags =
+        VMFILE_WRITE | VMFILE_PLAIN | (r->a->yes ? (unsigned)VM_TRUST : 0);
+    int rc = vm_open(&r->vm, r->a, word, flags, err);
 
     if (rc < 0)
         return rc;
-    if (r->vm.settings)
-        rc = identify(r, err);
-    add_disk(r, qcow2_blk(vmfile_qcow2(r->vm.vf)), r->vm.path);
+    if (r->vm.settings) {
+        rc = check_trust(r, err);
+        if (rc == 0)
+            rc = identify(r, err);
+    }
+    add_disk(r, qcow2_blk(vmfile_qcow2(r->vm.vf)), r->vm.path, "");
     for (unsigned i = 0; i < r->vm.nr_disks; i++)
-        add_disk(r, r->vm.disks[i].blk, r->vm.disks[i].path);
+        add_disk(r, r->vm.disks[i].blk, r->vm.disks[i].path,
+                 r->vm.disks[i].serial);
     return rc;
 }
 

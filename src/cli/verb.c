@@ -85,7 +85,7 @@ const struct verb verbs[NR_VERBS] = {
      "run a VM, or a kernel in a new machine, on this terminal",
      "Ctrl-] ends it. With a VM, its settings say what it has, and options go\n"
      "over them. A VM that was copied gets a new identity when it first runs.",
-     OPTIONS(run_options), HOME, 0, 1, WORDS_VM, cmd_run},
+     OPTIONS(run_options), HOME | ASKS, 0, 1, WORDS_VM, cmd_run},
     {"create", "init", "NAME", "make a VM",
      "NAME is the file NAME.husk in the home folder, or a path.",
      OPTIONS(create_options), COMMON | SLOW, 1, 1, WORDS_NONE, cmd_create},

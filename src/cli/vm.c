@@ -71,6 +71,16 @@ static int read_settings(struct vm *vm, struct settings **s, struct err *err)
     return rc;
 }
 
+bool vm_is_foreign(const struct vm *vm)
+{
+    const char *was = vm->settings ? settings_own(vm->settings, "file") : NULL;
+    char line[IDENTITY_MAX];
+    struct err err;
+
+    return !was || identity_of(vmfile_fd(vm->vf), line, &err) < 0 ||
+           !identity_same(was, line);
+}
+
 /* The path of a further disk: from the VM's folder on if it is relative. */
 static int disk_path(const struct vm *vm, const char *file, char path[PATH_MAX],
                      struct err *err)
@@ -85,54 +95,83 @@ static int disk_path(const struct vm *vm, const char *file, char path[PATH_MAX],
     return 0;
 }
 
-static bool is_qcow2(int fd)
+static bool ends_with(const char *text, const char *end)
 {
-    char magic[4];
+    size_t len = strlen(text), end_len = strlen(end);
 
-    return pread(fd, magic, sizeof(magic), 0) == (ssize_t)sizeof(magic) &&
-           memcmp(magic, "QFI\xfb", sizeof(magic)) == 0;
+    return len >= end_len && strcmp(text + len - end_len, end) == 0;
 }
 
-static int open_format(struct vm_disk *d, int fd, struct err *err)
+/* A guest can write any header into a raw disk of its own, so what a disk is
+ * says its name or its option, never its content. */
+static bool is_qcow2(const struct vmconf_disk *conf)
 {
-    struct qcow2 *q = NULL;
+    return conf->qcow2 || (!conf->raw && (ends_with(conf->file, ".qcow2") ||
+                                          ends_with(conf->file, ".husk")));
+}
+
+static int open_format(struct vm_disk *d, int fd,
+                       const struct vmconf_disk *conf, struct err *err)
+{
+    struct qcow2_opts opts = {.flags = 0};
     int rc;
 
-    if (!is_qcow2(fd))
-        return blk_open(d->path, fd, NULL, 0, &d->blk, err);
-    rc = qcow2_open(d->path, fd, NULL, &q, err);
-    if (rc < 0)
-        return rc;
-    d->q = q;
-    d->blk = qcow2_blk(q);
-    return 0;
+    if (conf->readonly)
+        opts.flags |= BLK_RDONLY;
+    if (conf->direct)
+        opts.flags |= BLK_DIRECT;
+    if (!is_qcow2(conf))
+        return blk_open(d->path, fd, "raw", opts.flags, &d->blk, err);
+    rc = qcow2_open(d->path, fd, &opts, &d->q, err);
+    if (rc == 0)
+        d->blk = qcow2_blk(d->q);
+    return rc;
 }
 
 /* One of the VM's other disks, locked as the VM itself. */
-static int open_disk(struct vm *vm, struct vm_disk *d, const char *file,
-                     const char *doing, struct err *err)
+static int open_disk(struct vm *vm, struct vm_disk *d,
+                     const struct vmconf_disk *conf, const char *doing,
+                     struct err *err)
 {
-    int rc = disk_path(vm, file, d->path, err), fd;
+    int rc = disk_path(vm, conf->file, d->path, err), fd;
 
     if (rc < 0)
         return rc;
-    fd = open(d->path, O_RDWR | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    (void)snprintf(d->serial, sizeof(d->serial), "%s", conf->serial);
+    fd = open(d->path, (conf->readonly ? O_RDONLY : O_RDWR) | O_CLOEXEC |
+                           O_NONBLOCK | O_NOCTTY);
     if (fd < 0)
         return err_sys(err, "open the disk '%s' of '%s'", d->path, vm->name);
-    rc = vmlock_take(fd, d->path, doing, err);
+    if (!conf->readonly)
+        rc = vmlock_take(fd, d->path, doing, err);
     if (rc == 0)
-        rc = open_format(d, fd, err);
+        rc = open_format(d, fd, conf, err);
     if (rc < 0) {
         (void)close(fd);
         return rc;
     }
     vm->nr_disks++;
-    return vmfile_span(vm->vf, d->path, d->q, err);
+    /* What nobody writes to needs no snapshot. */
+    return conf->readonly ? 0 : vmfile_span(vm->vf, d->path, d->q, err);
 }
 
-static int open_disks(struct vm *vm, const char *doing, struct err *err)
+/* A VM that somebody sent must not choose among our files. */
+static int may_use(const struct vm *vm, const char *file, unsigned flags,
+                   struct err *err)
 {
-    const char *file;
+    if (flags & VM_TRUST || !strchr(file, '/') || !vm_is_foreign(vm))
+        return 0;
+    return err_set(err, -EACCES,
+                   "'%.100s' is a copy, or from elsewhere, and names the disk "
+                   "'%.100s': 'husk run --yes' lets it use that",
+                   vm->path, file);
+}
+
+static int open_disks(struct vm *vm, const char *doing, unsigned flags,
+                      struct err *err)
+{
+    struct vmconf_disk conf;
+    const char *text;
     int rc = 0;
 
     if (!vm->settings || !settings_disk(vm->settings, 0))
@@ -141,10 +180,14 @@ static int open_disks(struct vm *vm, const char *doing, struct err *err)
     if (!vm->disks)
         return err_set(err, -ENOMEM, "open '%s': out of memory", vm->path);
     for (unsigned i = 0; rc == 0 && i < VMFILE_MAX_DISKS - 1; i++) {
-        file = settings_disk(vm->settings, i);
-        if (!file)
+        text = settings_disk(vm->settings, i);
+        if (!text)
             break;
-        rc = open_disk(vm, &vm->disks[i], file, doing, err);
+        rc = vmconf_parse_disk(text, &conf, err);
+        if (rc == 0)
+            rc = may_use(vm, conf.file, flags, err);
+        if (rc == 0)
+            rc = open_disk(vm, &vm->disks[i], &conf, doing, err);
     }
     return rc;
 }
@@ -161,7 +204,7 @@ static int open_rest(struct vm *vm, unsigned flags, const char *doing,
     if (rc < 0 || !(flags & VMFILE_WRITE) ||
         flags & (VMFILE_SETTINGS | VMFILE_CHECK))
         return rc;
-    rc = open_disks(vm, doing, err);
+    rc = open_disks(vm, doing, flags, err);
     if (rc == 0)
         rc = vmfile_recover(vm->vf, err);
     /* A restore that was finished only now has changed them. */
@@ -183,7 +226,8 @@ int vm_open(struct vm *vm, const struct args *a, const char *word,
     if (rc < 0)
         return rc;
     home_name(vm->path, vm->name);
-    rc = open_patiently(vm, a, flags & ~(unsigned)VM_ANY_SETTINGS, err);
+    rc = open_patiently(vm, a, flags & ~(unsigned)(VM_ANY_SETTINGS | VM_TRUST),
+                        err);
     if (rc == -ENOENT && !home_is_path(word) && access(vm->path, F_OK) < 0)
         return err_set(err, rc,
                        "there is no VM '%s': 'husk list' shows those that "
@@ -296,19 +340,6 @@ int vm_settle(struct vmfile *vf, struct settings *s, struct err *err)
     if (rc == 0)
         rc = settings_set_own(s, "file", line, err);
     return rc < 0 ? rc : write_settings(vf, s, err);
-}
-
-static int put_file(void *opaque, struct settings *s, struct err *err)
-{
-    return settings_set_own(s, "file", opaque, err);
-}
-
-int vm_note_file(struct vm *vm, struct err *err)
-{
-    char line[IDENTITY_MAX];
-    int rc = identity_of(vmfile_fd(vm->vf), line, err);
-
-    return rc < 0 ? rc : vm_change(vm, put_file, line, err);
 }
 
 /* --- Words ------------------------------------------------------------------

@@ -15,6 +15,7 @@ struct vm {
     struct settings *settings; /* NULL: a plain image, or a damaged one */
     struct vm_disk {
         char path[PATH_MAX];
+        char serial[VMCONF_DISK_SERIAL + 1]; /* "": none was chosen */
         struct blk *blk;
         struct qcow2 *q; /* NULL: raw */
     } * disks;           /* the others */
@@ -23,7 +24,11 @@ struct vm {
 
 /* With the flags of vmfile.h: settings that are damaged do not matter, and are
  * NULL; for those who save the disk. */
-enum { VM_ANY_SETTINGS = 1 << 16 };
+enum {
+    VM_ANY_SETTINGS = 1 << 16,
+    /* Let a VM from elsewhere use the files of the host that it names. */
+    VM_TRUST = 1 << 17
+};
 
 /*
  * Open what a person called word. flags: VMFILE_*, VM_*. With VMFILE_WRITE the
@@ -47,8 +52,9 @@ MUST_CHECK int vm_change(struct vm *vm, vm_change_fn *f, void *opaque,
 
 /* Settings of a new VM of this name, with an identity; NULL with err. */
 struct settings *vm_new_settings(const char *name, struct err *err);
-/* Note in which file the VM is now (see vmfile/identity.h). */
-MUST_CHECK int vm_note_file(struct vm *vm, struct err *err);
+/* Whether the VM has not run in this file yet: it is a copy, or from somebody
+ * else, and then what it says of the host's files is not to be believed. */
+bool vm_is_foreign(const struct vm *vm);
 /* Write s into vf, which nobody else sees yet, with its file noted. */
 MUST_CHECK int vm_settle(struct vmfile *vf, struct settings *s,
                          struct err *err);

@@ -20,6 +20,7 @@ enum kind {
     KIND_PATH,
     KIND_DISKS,
     KIND_MAC,
+    KIND_PLACE,
     KIND_BOOL
 };
 
@@ -135,12 +136,15 @@ static bool is_word(const char *text)
 static bool text_is(enum kind kind, const char *text)
 {
     static const char *const engines[] = {"auto", "jit", NULL};
+    /* Not a file: what a VM from elsewhere says must not be written to. */
+    static const char *const places[] = {"stdio", "none", NULL};
 
     switch (kind) {
     case KIND_UUID:
         return has_form(text, "xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx");
     case KIND_MAC: return has_form(text, "xx:xx:xx:xx:xx:xx");
     case KIND_ENGINE: return is_one_of(text, engines);
+    case KIND_PLACE: return is_one_of(text, places);
     case KIND_NAME:
     case KIND_MODEL: return is_word(text);
     case KIND_PATH: return *text && is_printable(text, MAX_TEXT);
@@ -148,11 +152,15 @@ static bool text_is(enum kind kind, const char *text)
     }
 }
 
+/* As --disk has it, but with a file. */
 static bool is_disk(const json_t *v)
 {
-    const char *file = json_string_value(v);
+    const char *text = json_string_value(v);
+    struct vmconf_disk disk;
+    struct err err;
 
-    return file && *file && is_printable(file, MAX_TEXT) && !strchr(file, ',');
+    return text && is_printable(text, MAX_TEXT) &&
+           vmconf_parse_disk(text, &disk, &err) == 0 && *disk.file;
 }
 
 static bool are_disks(const json_t *v)
@@ -192,8 +200,12 @@ static const char *form_of(enum kind kind)
     case KIND_MODEL: return "a CPU model: husk-v3, husk-v2 or host";
     case KIND_ENGINE: return "auto or jit";
     case KIND_PATH: return "the path of a file";
-    case KIND_DISKS: return "at most 15 paths with commas between";
+    case KIND_DISKS:
+        return "at most 15 disks, FILE[,format=raw|qcow2][,ro], with "
+               "semicolons "
+               "between";
     case KIND_MAC: return "six bytes: 52:54:00:12:34:56";
+    case KIND_PLACE: return "stdio or none";
     case KIND_BOOL: return "yes or no";
     }
     return "";
@@ -361,13 +373,13 @@ static json_t *parse_disks(const char *text)
     json_t *all = json_array();
 
     while (all && *text) {
-        size_t len = strcspn(text, ",");
+        size_t len = strcspn(text, ";");
 
         if (json_array_append_new(all, json_stringn(text, len)) < 0) {
             json_decref(all);
             return NULL;
         }
-        text += len + (text[len] == ',');
+        text += len + (text[len] == ';');
     }
     return all;
 }
@@ -393,7 +405,7 @@ static char *print_disks(const json_t *v)
     text = calloc(1, len);
     for (size_t i = 0; text && i < json_array_size(v); i++) {
         if (i)
-            strcat(text, ",");
+            strcat(text, ";");
         strcat(text, json_string_value(json_array_get(v, i)));
     }
     return text;

@@ -67,7 +67,8 @@ MUST_CHECK int settings_force(struct settings *s, const char *key,
 const char *settings_text(const struct settings *s, const char *key);
 uint64_t settings_number(const struct settings *s, const char *key);
 bool settings_flag(const struct settings *s, const char *key);
-/* The n-th of the further disks; NULL behind the last. */
+/* The n-th of the further disks, for vmconf_parse_disk; NULL behind the last.
+ */
 const char *settings_disk(const struct settings *s, unsigned n);
 
 /* Any key of the object's own ("file", "parent"): texts. NULL takes it away. */

@@ -191,6 +191,36 @@ check 'be itself' "$was" "$("$husk" get "$dir/twin.husk" uuid)"
 h run "$dir/twin.husk"
 check 'from then on' "$was" "$("$husk" get "$dir/twin.husk" uuid)"
 
+# --- From elsewhere ---------------------------------------------------------------------
+
+truncate -s 1M "$dir/ours.img"
+h create theirs -d 64M -d "$dir/ours.img,format=raw,serial=ours" -k "$dir/off" -m 16M
+check 'a VM with a file of ours' 0 $?
+h run theirs
+check 'which we gave it' 0 $?
+cp "$HUSK_HOME/theirs.husk" "$HUSK_HOME/sent.husk"
+h run sent
+check 'one from elsewhere does not get it' 7 $?
+check 'it says which' 1 "$(grep -c "names the disk '$dir/ours.img'" "$dir/err")"
+h snapshot sent
+check 'nor by another verb' 7 $?
+h info sent
+check 'it can be looked at' 0 $?
+h run sent --yes
+check 'unless we agree' 0 $?
+h run sent
+check 'from then on' 0 $?
+h set sent "boot.initrd=$dir/off" disks=
+cp "$HUSK_HOME/sent.husk" "$HUSK_HOME/again.husk"
+h run again
+check 'nor a RAM disk' 7 $?
+h set sent "serial=$dir/file"
+check 'output goes to no file' 2 $?
+h set sent 'disks=a.img,format=what'
+check 'a disk is checked' 2 $?
+h set sent 'disks=ours.qcow2,ro;b.img,format=raw'
+check 'several disks' 'ours.qcow2,ro;b.img,format=raw' "$("$husk" get sent disks)"
+
 # --- Starts at once --------------------------------------------------------------------
 
 h set copy "boot.kernel=$dir/idle"

@@ -69,6 +69,8 @@ static void what_is_set_is_got(void **state)
         {"mac", "52:54:00:aB:cd:ef", "52:54:00:aB:cd:ef"},
         {"labels.team", "web & more", "web & more"},
         {"description", "\xc3\xa4", "\xc3\xa4"},
+        {"disks", "a.img,format=raw;b.qcow2,ro", "a.img,format=raw;b.qcow2,ro"},
+        {"serial", "none", "none"},
     };
     struct settings *s = settings_new();
 
@@ -161,6 +163,10 @@ static void wrong_values_are_refused(void **state)
         {"mac", "52:54"},
         {"mac", "52:54:00:aB:cd:eg"},
         {"protected", "maybe"},
+        {"serial", "out.log"},
+        {"console", "unix:x"},
+        {"disks", "10G"},
+        {"disks", "a,format=x"},
         {"labels.a", "x\ny"},
         {"description", "a\x1b"},
         {"description", "\xff\xfe"},

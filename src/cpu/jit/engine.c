@@ -388,8 +388,8 @@ static void flush_code(struct jit_vcpu *jv)
         if (!o || o == jv)
             continue;
         atomic_fetch_or(&o->pending, 1);
-        while (atomic_load(&o->in_code))
-            __builtin_ia32_pause();
+        for (unsigned n = 0; atomic_load(&o->in_code); n++)
+            jit_spin(n);
     }
     jit_lock_take(&eng->lock);
     if (atomic_exchange(&eng->flush_wanted, false)) {

@@ -1,6 +1,7 @@
 #ifndef HUSK_CPU_JIT_JIT_H
 #define HUSK_CPU_JIT_JIT_H
 
+#include <sched.h>
 #include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -548,6 +549,20 @@ uint32_t h_break_data(const struct x86_state *st, gva_t gva, uint64_t len,
                       bool write);
 /* breakpoint.c: DR6 bits of those that the instruction at RIP will meet. */
 uint64_t breakpoint_data(void *opaque, uint64_t b, uint64_t c, uint64_t d);
+
+/*
+ * Between two looks at what another vCPU's thread is about to do, the n-th. It
+ * answers within a microsecond if it runs; if it does not, it may be waiting
+ * for the very processor that this thread keeps busy.
+ */
+enum { JIT_SPINS = 1000 };
+static inline void jit_spin(unsigned n)
+{
+    if (n < JIT_SPINS)
+        __builtin_ia32_pause();
+    else
+        (void)sched_yield();
+}
 
 /* tb.c */
 int jit_translate(struct jit_vcpu *jv);

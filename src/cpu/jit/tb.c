@@ -31,10 +31,10 @@ static void ask_writes(struct jit_vcpu *o)
 {
     atomic_fetch_or(&o->flush_request, JIT_REQ_WRITES);
     atomic_fetch_or(&o->pending, 1);
-    while (atomic_load(&o->flush_request) & JIT_REQ_WRITES) {
+    for (unsigned n = 0; atomic_load(&o->flush_request) & JIT_REQ_WRITES; n++) {
         if (!atomic_load(&o->in_code))
             return; /* it looks before it goes back in */
-        __builtin_ia32_pause();
+        jit_spin(n);
     }
 }
 

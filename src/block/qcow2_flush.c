@@ -337,7 +337,8 @@ int q_flush_frozen(struct qcow2 *q)
 
     if (!rc)
         release(q, false);
-    return rc;
+    /* Whoever has frozen the image reads tables from the file. */
+    return rc ? rc : q_cache_write_refs(q);
 }
 
 int q_freeze(struct qcow2 *q)

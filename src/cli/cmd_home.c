@@ -52,6 +52,77 @@ int cmd_rename(struct args *a)
 /* --- delete -----------------------------------------------------------------
  */
 
+/* "NAME.diskN.qcow2", as create names them. */
+static bool is_made_name(const char *file)
+{
+    const char *disk = strstr(file, ".disk");
+    size_t digits;
+
+    if (!disk || strchr(file, '/'))
+        return false;
+    digits = strspn(disk + 5, "0123456789");
+    return digits > 0 && strcmp(disk + 5 + digits, ".qcow2") == 0;
+}
+
+/* The disks that husk made for it are beside it. What a VM from elsewhere calls
+ * its disks could be another VM's. */
+static bool is_own_disk(const struct vm *vm, const char *text,
+                        char path[PATH_MAX])
+{
+    const char *slash = strrchr(vm->path, '/');
+    int dir = slash ? (int)(slash - vm->path) + 1 : 0;
+    struct vmconf_disk conf;
+    struct err err;
+    int n;
+
+    if (vmconf_parse_disk(text, &conf, &err) < 0 || !is_made_name(conf.file) ||
+        vm_is_foreign(vm))
+        return false;
+    n = snprintf(path, PATH_MAX, "%.*s%s", dir, vm->path, conf.file);
+    return n > 0 && n < PATH_MAX && access(path, F_OK) == 0;
+}
+
+/* trashed: where the VM went; NULL: for ever. */
+static int delete_disks(const struct vm *vm, const char *trashed,
+                        struct err *err)
+{
+    char path[PATH_MAX];
+    int rc = 0;
+
+    for (unsigned i = 0; rc == 0 && vm->settings; i++) {
+        const char *text = settings_disk(vm->settings, i);
+
+        if (!text)
+            break;
+        if (!is_own_disk(vm, text, path))
+            continue;
+        if (trashed)
+            rc = home_trash_beside(trashed, path, err);
+        else if (unlink(path) < 0)
+            rc = err_sys(err, "delete '%s'", path);
+    }
+    return rc;
+}
+
+static int delete_files(const struct args *a, const struct vm *vm, bool purge,
+                        struct err *err)
+{
+    char trashed[PATH_MAX];
+    int rc;
+
+    if (vm->settings && settings_flag(vm->settings, "protected"))
+        return err_set(err, -ENOTEMPTY,
+                       "'%s' is protected: 'husk unprotect %s' first", vm->name,
+                       vm->name);
+    if (!purge) {
+        rc = home_trash(&a->home, vm->path, trashed, err);
+        return rc < 0 ? rc : delete_disks(vm, trashed, err);
+    }
+    if (unlink(vm->path) < 0)
+        return err_sys(err, "delete '%s'", vm->path);
+    return delete_disks(vm, NULL, err);
+}
+
 /* The VM's lock is held while its file goes, so that nobody starts it. */
 static int delete_vm(struct args *a, const char *word, struct err *err)
 {
@@ -64,17 +135,12 @@ static int delete_vm(struct args *a, const char *word, struct err *err)
                        "delete '%s' for ever: not without --yes, or a terminal "
                        "to ask at",
                        word);
-    rc = vm_open(&vm, a, word, VMFILE_WRITE | VMFILE_PLAIN | VMFILE_CHECK, err);
+    rc = vm_open(&vm, a, word,
+                 VMFILE_WRITE | VMFILE_PLAIN | VMFILE_CHECK | VMFILE_NO_BACKING,
+                 err);
     if (rc < 0)
         return rc;
-    if (vm.settings && settings_flag(vm.settings, "protected"))
-        rc =
-            err_set(err, -ENOTEMPTY,
-                    "'%s' is protected: 'husk unprotect %s' first", word, word);
-    else if (!purge)
-        rc = home_trash(&a->home, vm.path, err);
-    else if (unlink(vm.path) < 0)
-        rc = err_sys(err, "delete '%s'", vm.path);
+    rc = delete_files(a, &vm, purge, err);
     vm_drop(&vm);
     return rc;
 }
@@ -126,11 +192,22 @@ static int recover(struct args *a, const char *word, const char *as,
                    struct err *err)
 {
     struct home_trashed t;
-    char to[PATH_MAX], name[NAME_MAX + 1];
+    char to[PATH_MAX], dir[PATH_MAX], name[NAME_MAX + 1];
     int rc = home_find_trashed(&a->home, word, &t, err);
+    char *slash;
 
     if (rc == 0)
         rc = make_path(a, as ? as : word, to, name, err);
+    if (rc < 0)
+        return rc;
+    if (access(to, F_OK) == 0)
+        return err_set(err, -EEXIST, "recover '%s': '%s' is there already",
+                       word, to);
+    (void)snprintf(dir, sizeof(dir), "%s", to);
+    slash = strrchr(dir, '/');
+    if (slash)
+        *slash = '\0';
+    rc = home_recover_beside(t.path, slash ? dir : ".", err);
     return rc < 0 ? rc : home_rename(t.path, to, err);
 }
 
@@ -203,6 +280,9 @@ static int purge_one(void *opaque, const struct home_trashed *t)
     p->nr++;
     if (!p->doing)
         return 0;
+    /* Its disks first: without it nobody would find them again. */
+    if (home_purge_beside(t->path, &err) < 0)
+        return args_fail(p->a, err.code, &err);
     if (unlink(t->path) < 0)
         return args_fail(p->a, err_sys(&err, "delete '%s'", t->path), &err);
     out_done(p->a, t->name, "deleted '%s' for ever", t->name);

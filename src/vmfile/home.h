@@ -17,7 +17,8 @@
  * returns.
  *
  *   NAME.husk           VMs
- *   trash/NAME@TIME...  what was deleted; TIME is UTC, 20260131T235959Z
+ *   trash/NAME@TIME...  what was deleted; TIME is UTC, 20260131T235959Z; a
+ *                       further disk has its name behind that and a '+'
  *   run/BOOT-ID/        control sockets of running VMs
  */
 struct home {
@@ -61,9 +62,20 @@ struct home_trashed {
     uint64_t deleted; /* seconds since 1970 */
 };
 
-/* Move the file at path to the trash. -EXDEV: it is on another file system. */
+/* Move the file at path to the trash, where it is trashed. -EXDEV: it is on
+ * another file system. */
 MUST_CHECK int home_trash(const struct home *h, const char *path,
-                          struct err *err);
+                          char trashed[PATH_MAX], struct err *err);
+/*
+ * What goes with a VM: TRASHED+FILE beside it in the trash. Move the file at
+ * path there; back into the folder dir (-EEXIST, before any is moved, if one of
+ * them is there); or remove them for ever. trashed is the VM's path.
+ */
+MUST_CHECK int home_trash_beside(const char *trashed, const char *path,
+                                 struct err *err);
+MUST_CHECK int home_recover_beside(const char *trashed, const char *dir,
+                                   struct err *err);
+MUST_CHECK int home_purge_beside(const char *trashed, struct err *err);
 /* What is in the trash, oldest first. */
 typedef int home_trashed_fn(void *opaque, const struct home_trashed *t);
 MUST_CHECK int home_each_trashed(const struct home *h, home_trashed_fn *f,

@@ -1,6 +1,8 @@
 /*
  * The trash of a home: a deleted VM waits in trash/NAME@TIME.husk, where TIME
- * is when it was deleted, in UTC, until it is recovered or purged.
+ * is when it was deleted, in UTC, until it is recovered or purged. Its other
+ * disks go after it and come back before it, so that a crash in between leaves
+ * them at one of the two places, and the VM in the trash.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -8,6 +10,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "vmfile/home.h"
 #include "vmfile/names.h"
@@ -71,7 +74,8 @@ static void trash_name(const char *path, char name[HOME_NAME_MAX + 1])
     (void)snprintf(name, HOME_NAME_MAX + 1, "%.*s", HOME_NAME_MAX, whole);
 }
 
-int home_trash(const struct home *h, const char *path, struct err *err)
+int home_trash(const struct home *h, const char *path, char trashed[PATH_MAX],
+               struct err *err)
 {
     char dir[PATH_MAX], to[PATH_MAX], name[HOME_NAME_MAX + 1];
     char stamp[STAMP + 1] = "", nth[16] = "";
@@ -100,7 +104,106 @@ int home_trash(const struct home *h, const char *path, struct err *err)
             break;
         (void)snprintf(nth, sizeof(nth), "-%d", i);
     }
+    if (rc == 0)
+        memcpy(trashed, to, strlen(to) + 1);
     return rc;
+}
+
+/* --- What goes with a VM ----------------------------------------------------
+ */
+
+static int join(char dst[PATH_MAX], const char *a, const char *between,
+                const char *b, struct err *err)
+{
+    int n = snprintf(dst, PATH_MAX, "%s%s%s", a, between, b);
+
+    if (n < 0 || n >= PATH_MAX)
+        return err_set(err, -ENAMETOOLONG, "the path '%.80s...' is too long",
+                       a);
+    return 0;
+}
+
+int home_trash_beside(const char *trashed, const char *path, struct err *err)
+{
+    const char *slash = strrchr(path, '/');
+    char to[PATH_MAX];
+    int rc = join(to, trashed, "+", slash ? slash + 1 : path, err);
+
+    return rc < 0 ? rc : home_rename(path, to, err);
+}
+
+static bool has_plus(const char *file)
+{
+    return strchr(file, '+');
+}
+
+typedef int beside_fn(const char *path, const char *file, const char *dir,
+                      struct err *err);
+
+/* Call f for the files that go with the VM that is trashed. */
+static int each_beside(const char *trashed, beside_fn *f, const char *arg,
+                       struct err *err)
+{
+    const char *slash = strrchr(trashed, '/');
+    const char *file = slash ? slash + 1 : trashed;
+    size_t len = strlen(file);
+    char dir[PATH_MAX], path[PATH_MAX];
+    struct names files;
+    int rc;
+
+    (void)snprintf(dir, sizeof(dir), "%.*s", (int)(file - trashed), trashed);
+    rc = names_read(&files, *dir ? dir : ".", has_plus, err);
+    for (size_t i = 0; rc == 0 && i < files.nr; i++) {
+        if (strncmp(files.names[i], file, len) != 0 ||
+            files.names[i][len] != '+')
+            continue;
+        rc = join(path, dir, "", files.names[i], err);
+        if (rc == 0)
+            rc = f(path, files.names[i] + len + 1, arg, err);
+    }
+    names_free(&files);
+    return rc;
+}
+
+static int look_for(const char *path, const char *file, const char *dir,
+                    struct err *err)
+{
+    char to[PATH_MAX];
+    int rc = join(to, dir, "/", file, err);
+
+    (void)path;
+    if (rc == 0 && access(to, F_OK) == 0)
+        rc = err_set(err, -EEXIST, "recover: '%s' is there already", to);
+    return rc;
+}
+
+static int move_back(const char *path, const char *file, const char *dir,
+                     struct err *err)
+{
+    char to[PATH_MAX];
+    int rc = join(to, dir, "/", file, err);
+
+    return rc < 0 ? rc : home_rename(path, to, err);
+}
+
+static int remove_one(const char *path, const char *file, const char *dir,
+                      struct err *err)
+{
+    (void)file;
+    (void)dir;
+    return unlink(path) < 0 ? err_sys(err, "delete '%s'", path) : 0;
+}
+
+int home_recover_beside(const char *trashed, const char *dir, struct err *err)
+{
+    int rc = each_beside(trashed, look_for, dir, err);
+
+    return rc < 0 ? rc : each_beside(trashed, move_back, dir, err);
+}
+
+int home_purge_beside(const char *trashed, struct err *err)
+{
+    return each_beside(trashed, remove_one, NULL, err);
 }
 
 /* --- Looking into it --------------------------------------------------------

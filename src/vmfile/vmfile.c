@@ -139,8 +139,6 @@ static int open_disk(struct vmfile *vf, struct err *err)
         return 0;
     if (!(vf->flags & VMFILE_WRITE))
         opts.flags |= BLK_RDONLY;
-    else if (vf->has_settings)
-        opts.flags |= QCOW2_MARK_HUSK;
     if (vf->flags & VMFILE_CHECK)
         opts.flags |= QCOW2_FOR_CHECK;
     if (vf->flags & VMFILE_NO_BACKING)

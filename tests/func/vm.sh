@@ -237,6 +237,18 @@ if [ -n "$have_qemu" ]; then
 fi
 ok 'restore all' restore --no-save three@s
 ok 'delete it in all' delete three@s
+ok 'its disks go with it' delete three
+check 'they are in the trash' '' "$(ls "$HUSK_HOME" | grep three)"
+ok 'it comes back' recover three
+check 'they come back' 3 "$(ls "$HUSK_HOME" | grep -c three)"
+ok 'delete it again' delete three
+ok 'for ever' purge --yes
+check 'nothing is left of it' '' "$(ls "$HUSK_HOME/trash")"
+ok 'another VM' create other -d 64M
+ok 'a VM that calls it its disk' create thief -d 64M
+ok 'by name' set thief 'disks=other.husk'
+ok 'is deleted' delete --purge --yes thief
+check 'the other is there' other "$("$husk" list other -o name)"
 truncate -s 1M "$dir/raw.img"
 ok 'a VM with a raw disk' create rawone -d 64M -d "$dir/raw.img"
 refuses 'it cannot be snapshotted' 2 'is raw' snapshot rawone

@@ -208,13 +208,13 @@ static void the_trash_keeps_all_and_finds_the_latest(void **state)
     struct fix *f = *state;
     struct home_trashed t;
     struct err err;
-    char path[PATH_MAX];
+    char path[PATH_MAX], trashed[PATH_MAX];
     int nr = 0;
 
     path_in(f, "web.husk", path);
     for (int i = 0; i < 3; i++) {
         touch(f, "web.husk");
-        assert_int_equal(home_trash(&f->h, path, &err), 0);
+        assert_int_equal(home_trash(&f->h, path, trashed, &err), 0);
         assert_false(is_there(f, "web.husk"));
     }
     assert_int_equal(home_each_trashed(&f->h, count, &nr, &err), 0);
@@ -226,6 +226,40 @@ static void the_trash_keeps_all_and_finds_the_latest(void **state)
     assert_int_equal(home_find_trashed(&f->h, "db", &t, &err), -ENOENT);
     assert_int_equal(home_rename(t.path, path, &err), 0);
     assert_true(is_there(f, "web.husk"));
+}
+
+static void disks_go_with_their_vm(void **state)
+{
+    struct fix *f = *state;
+    char path[PATH_MAX], disk[PATH_MAX], trashed[PATH_MAX];
+    struct err err;
+    int nr = 0;
+
+    touch(f, "web.husk");
+    touch(f, "web.disk1.qcow2");
+    touch(f, "web.disk2.qcow2");
+    path_in(f, "web.husk", path);
+    assert_int_equal(home_trash(&f->h, path, trashed, &err), 0);
+    for (int i = 1; i <= 2; i++) {
+        (void)snprintf(disk, sizeof(disk), "%s/web.disk%d.qcow2", f->dir, i);
+        assert_int_equal(home_trash_beside(trashed, disk, &err), 0);
+    }
+    assert_false(is_there(f, "web.disk1.qcow2"));
+    assert_int_equal(home_each_trashed(&f->h, count, &nr, &err), 0);
+    assert_int_equal(nr, 1);
+    /* One of them would replace another file: none comes back. */
+    touch(f, "web.disk2.qcow2");
+    assert_int_equal(home_recover_beside(trashed, f->dir, &err), -EEXIST);
+    assert_false(is_there(f, "web.disk1.qcow2"));
+    assert_int_equal(unlink(disk), 0);
+    assert_int_equal(home_recover_beside(trashed, f->dir, &err), 0);
+    assert_true(is_there(f, "web.disk1.qcow2") &&
+                is_there(f, "web.disk2.qcow2"));
+    assert_int_equal(home_trash_beside(trashed, disk, &err), 0);
+    assert_int_equal(home_purge_beside(trashed, &err), 0);
+    assert_int_equal(home_recover_beside(trashed, f->dir, &err), 0);
+    assert_false(is_there(f, "web.disk2.qcow2"));
+    assert_int_equal(access(trashed, F_OK), 0);
 }
 
 static void the_trash_shows_only_what_was_put_there(void **state)
@@ -312,6 +346,7 @@ int main(void)
         TEST(vms_are_listed_in_order_and_nothing_else),
         TEST(a_rename_replaces_nothing),
         TEST(the_trash_keeps_all_and_finds_the_latest),
+        TEST(disks_go_with_their_vm),
         TEST(the_trash_shows_only_what_was_put_there),
         TEST(without_memory_a_list_fails_whole),
         TEST(a_socket_stays_with_its_file),

@@ -84,7 +84,8 @@ static void close_backing(struct qcow2 *q)
 
 int qcow2_close(struct qcow2 *q)
 {
-    int rc = q->writable && atomic_load(&q->written) ? finish(q) : 0;
+    bool touched = q->session || q->recovered || atomic_load(&q->written);
+    int rc = q->writable && touched ? finish(q) : 0;
 
     close_backing(q);
     hostfile_close(&q->f);

@@ -19,11 +19,11 @@ struct model {
     uint64_t size, seed;
     uint32_t cache_bytes;
     /* The host. */
-    unsigned writes, syncs; /* so far */
-    unsigned fail_write;    /* the n-th from now fails; 0: none */
+    _Atomic unsigned writes, syncs; /* so far */
+    unsigned fail_write;            /* the n-th from now fails; 0: none */
     unsigned fail_sync;
-    int fail_with;         /* -errno */
-    const char *last_sync; /* its reason */
+    int fail_with;                 /* -errno */
+    const char *_Atomic last_sync; /* its reason */
 };
 
 /* c.size decides; zeroes mean what qcow2_create says. Failures are the test's.

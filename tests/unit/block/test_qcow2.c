@@ -355,6 +355,39 @@ static void foreign_autoclear_bits_are_cleared_by_the_first_write(void **state)
     model_free(&m);
 }
 
+static void a_change_of_tables_alone_is_kept_by_close(void **state)
+{
+    struct model m;
+
+    (void)state;
+    make(&m, 12);
+    memset(m.want, 5, SIZE);
+    assert_int_equal(blk_write(m.b, 0, m.want, SIZE, 0), 0);
+    model_close(&m);
+    model_open(&m);
+    memset(m.want + 4096, 0, 4096);
+    /* The cluster stays allocated: only its entry changes, in memory. */
+    assert_int_equal(blk_zero(m.b, 4096, 4096, 0), 0);
+    model_close(&m);
+    model_open(&m);
+    model_compare(&m);
+    model_free(&m);
+}
+
+static void a_recovery_without_writes_is_not_done_twice(void **state)
+{
+    struct qcow2_info info;
+    struct model m;
+
+    (void)state;
+    make(&m, 12);
+    model_close(&m);
+    model_open(&m);
+    qcow2_info(m.q, &info);
+    assert_false(info.recovered);
+    model_free(&m);
+}
+
 static int open_with(struct model *m, uint64_t at, uint64_t value, int bytes)
 {
     uint8_t old[8], new[8];
@@ -438,6 +471,8 @@ int main(void)
         cmocka_unit_test(recovery_is_needed_only_without_an_orderly_close),
         cmocka_unit_test(no_autoclear_bit_is_set),
         cmocka_unit_test(foreign_autoclear_bits_are_cleared_by_the_first_write),
+        cmocka_unit_test(a_change_of_tables_alone_is_kept_by_close),
+        cmocka_unit_test(a_recovery_without_writes_is_not_done_twice),
         cmocka_unit_test(broken_headers_are_refused),
     };
 

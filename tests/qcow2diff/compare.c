@@ -16,6 +16,8 @@
  * Three readers compare with the model: the independent one of the power-cut
  * test each time, husk and QEMU now and then.
  */
+enum { BITMAPS_MAGIC = 0x23852875 };
+
 struct mapped {
     const uint8_t *data;
     uint64_t size;
@@ -164,6 +166,7 @@ static bool compare_image(struct qdiff *d, const struct mapped *m)
     qcheck_free(&c);
     if (rep.corruptions || rep.leaks || rep.not_copied || rep.false_copied)
         return qd_no(d, "%s", rep.first);
+    d->bitmaps = qimg_extension(&q, BITMAPS_MAGIC);
     ok = compare_view(d, "disk", &q, &q.active, &d->disk) &&
          compare_snapshots(d, &q) && compare_extension(d, &q);
     return ok;

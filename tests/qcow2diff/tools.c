@@ -179,12 +179,12 @@ static bool do_snapshot(struct qdiff *d)
     return qd_disk_copy(&s->disk, &d->disk);
 }
 
-/* QEMU goes back only to disks of the same size. */
+/* QEMU goes back only to disks of the same size, and not beside bitmaps. */
 static bool do_apply(struct qdiff *d)
 {
     struct qd_snapshot *s = qd_snapshot_any(d);
 
-    if (!s || s->disk.nr != d->disk.nr)
+    if (!s || s->disk.nr != d->disk.nr || d->bitmaps)
         return true;
     qd_say(d, "qemu-img snapshot -a %s", s->name);
     return img(d, "snapshot", "-a", s->name, "disk.qcow2") &&
@@ -292,8 +292,12 @@ static bool do_bitmap(struct qdiff *d)
            qd_no(d, "qemu-img bitmap: %.200s", out);
 }
 
+/* QEMU 7.2 that opens an image with bitmaps (or with any autoclear bit that it
+ * clears) for repair writes a header without snapshots: they are lost. */
 static bool do_check(struct qdiff *d)
 {
+    if (d->bitmaps && has_snapshots(d))
+        return true;
     qd_say(d, "qemu-img check -r all");
     return img(d, "check", "-r", "all", "disk.qcow2");
 }

@@ -124,6 +124,21 @@ static int add_disk(struct vmconf *conf, const char *value, struct err *err)
     return 0;
 }
 
+static int set_firmware(struct vmconf *conf, const char *value, struct err *err)
+{
+    static const char *const names[] = {[VMCONF_FIRMWARE_NONE] = "none",
+                                        [VMCONF_FIRMWARE_BIOS] = "bios",
+                                        [VMCONF_FIRMWARE_UEFI] = "uefi"};
+
+    for (size_t i = VMCONF_FIRMWARE_NONE; i < ARRAY_LEN(names); i++)
+        if (strcmp(value, names[i]) == 0) {
+            conf->firmware = (enum vmconf_firmware)i;
+            return 0;
+        }
+    return err_set(err, -EINVAL,
+                   "--firmware: '%s' is none of bios, uefi and none", value);
+}
+
 static int set_control(struct vmconf *conf, const char *value, struct err *err)
 {
     if (strncmp(value, "unix:", 5) != 0 || !value[5])
@@ -136,6 +151,7 @@ int vmconf_set(struct vmconf *conf, enum vmconf_option opt, const char *value,
                struct err *err)
 {
     switch (opt) {
+    case VMCONF_FIRMWARE: return set_firmware(conf, value, err);
     case VMCONF_KERNEL: conf->kernel = value; return 0;
     case VMCONF_INITRD: conf->initrd = value; return 0;
     case VMCONF_APPEND: conf->append = value; return 0;
@@ -161,12 +177,36 @@ static bool same(const char *a, const char *b)
     return a && b && strcmp(a, b) == 0;
 }
 
-int vmconf_check(const struct vmconf *conf, struct err *err)
+enum vmconf_firmware vmconf_firmware(const struct vmconf *conf)
 {
-    if (!conf->kernel)
+    if (conf->firmware != VMCONF_FIRMWARE_AUTO)
+        return conf->firmware;
+    return conf->kernel ? VMCONF_FIRMWARE_NONE : VMCONF_FIRMWARE_BIOS;
+}
+
+/* Firmware may run without a disk, if somebody asks for it. */
+static int check_boot(const struct vmconf *conf, struct err *err)
+{
+    bool disk = conf->nr_disks || conf->vm_disk;
+
+    if (!conf->kernel && (conf->firmware == VMCONF_FIRMWARE_NONE ||
+                          (conf->firmware == VMCONF_FIRMWARE_AUTO && !disk)))
         return err_set(err, -EINVAL,
                        "there is nothing to boot: give a kernel "
-                       "with --kernel FILE");
+                       "with --kernel FILE, or a disk with --disk FILE");
+    if (conf->kernel && conf->firmware > VMCONF_FIRMWARE_NONE)
+        return err_set(err, -EINVAL,
+                       "--firmware and --kernel: firmware boots from a disk; "
+                       "leave out one of them");
+    return 0;
+}
+
+int vmconf_check(const struct vmconf *conf, struct err *err)
+{
+    int rc = check_boot(conf, err);
+
+    if (rc < 0)
+        return rc;
     if (same(conf->serial, conf->console))
         return err_set(err, -EINVAL,
                        "--serial and --console cannot both be '%s': the input "

@@ -45,8 +45,16 @@ struct vmconf_disk {
     char serial[VMCONF_DISK_SERIAL + 1];
 };
 
+enum vmconf_firmware {
+    VMCONF_FIRMWARE_AUTO, /* none with a kernel, else the BIOS */
+    VMCONF_FIRMWARE_NONE,
+    VMCONF_FIRMWARE_BIOS,
+    VMCONF_FIRMWARE_UEFI
+};
+
 /* Strings are borrowed. */
 struct vmconf {
+    enum vmconf_firmware firmware;
     const char *kernel, *initrd, *append;
     uint64_t memory; /* bytes */
     unsigned cpus;
@@ -55,6 +63,7 @@ struct vmconf {
     const char *gdb;                         /* NULL = no */
     const char *disk[VMCONF_MAX_DISKS];      /* for vmconf_parse_disk */
     unsigned nr_disks;
+    bool vm_disk;        /* there is a disk that no option names: a VM's own */
     const char *control; /* path of a socket, NULL = none */
     bool reboot, debug_exit;
 };
@@ -68,6 +77,9 @@ MUST_CHECK int vmconf_set(struct vmconf *conf, enum vmconf_option opt,
 
 /* After all options: is anything missing or in conflict? -EINVAL with err. */
 MUST_CHECK int vmconf_check(const struct vmconf *conf, struct err *err);
+
+/* What the options mean, once vmconf_check has passed: never AUTO. */
+enum vmconf_firmware vmconf_firmware(const struct vmconf *conf);
 
 /* "512", "2G", "1048576K" in bytes; MiB without a letter. Refuses everything
  * else, and what does not fit into 64 bits: -EINVAL. */

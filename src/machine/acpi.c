@@ -16,7 +16,7 @@
 #include "devices/pc/ioapic.h"
 #include "devices/pc/lapic.h"
 
-enum { RSDP_SIZE = 36, FACS_SIZE = 64, FADT_SIZE = 276, HPET_TABLE_SIZE = 56 };
+enum { FACS_SIZE = 64, FADT_SIZE = 276, HPET_TABLE_SIZE = 56 };
 enum { TABLE_ALIGN = 64 };
 
 /* Table places, in the order that they are written. */
@@ -231,10 +231,10 @@ static void put_rsdp(uint8_t *p, gpa_t rsdt, gpa_t xsdt)
     put_text(p + 9, "HUSK  ");
     p[15] = 2;
     put_le32(p + 16, (uint32_t)rsdt);
-    put_le32(p + 20, RSDP_SIZE);
+    put_le32(p + 20, ACPI_RSDP_SIZE);
     put_le64(p + 24, xsdt);
     p[8] = checksum(p, 20);
-    p[32] = checksum(p, RSDP_SIZE);
+    p[32] = checksum(p, ACPI_RSDP_SIZE);
 }
 
 /* FACS: no header checksum; must lie on 64 bytes (5.2.10). */
@@ -271,8 +271,8 @@ static void put_roots(uint8_t *rsdt, uint8_t *xsdt, const gpa_t table[NR_ROOT])
     acpi_finish_table(xsdt, "XSDT", 1, ACPI_HEADER_SIZE + 8 * NR_ROOT);
 }
 
-int acpi_build(const struct acpi_config *cfg, uint8_t *buf, size_t size,
-               gpa_t gpa)
+long acpi_build(const struct acpi_config *cfg, uint8_t *buf, size_t size,
+                gpa_t gpa)
 {
     struct layout l = {.size = size, .gpa = gpa};
     gpa_t at[7] = {0};
@@ -281,7 +281,7 @@ int acpi_build(const struct acpi_config *cfg, uint8_t *buf, size_t size,
     assert(cfg->cpus >= 1 && cfg->cpus <= ACPI_MAX_CPUS);
     assert(gpa % TABLE_ALIGN == 0);
     l.buf = buf;
-    rsdp = reserve(&l, RSDP_SIZE, &at[0]);
+    rsdp = reserve(&l, ACPI_RSDP_SIZE, &at[0]);
     rsdt = reserve(&l, ACPI_HEADER_SIZE + 4 * NR_ROOT, &at[1]);
     xsdt = reserve(&l, ACPI_HEADER_SIZE + 8 * NR_ROOT, &at[2]);
     facs = reserve(&l, FACS_SIZE, &at[3]);
@@ -298,5 +298,5 @@ int acpi_build(const struct acpi_config *cfg, uint8_t *buf, size_t size,
     if (put_dsdt(cfg, &l, &at[0]) < 0)
         return -ENOSPC;
     put_fadt(fadt, at[3], at[0]);
-    return 0;
+    return (long)l.len;
 }

@@ -14,23 +14,24 @@
 enum { ACPI_GSI_PIT = 2, ACPI_IRQ_SCI = 9, ACPI_MAX_CPUS = 255 };
 
 struct acpi_config {
-    unsigned cpus; /* 1..ACPI_MAX_CPUS; APIC ids count from 0 */
+    unsigned cpus;  /* 1..ACPI_MAX_CPUS; APIC ids count from 0 */
+    gpa_t pci_mmio; /* where the window for PCI memory begins */
 };
 
 /*
  * Write all tables (ACPI 6.5, 5.2) into buf, which holds size zeroed bytes and
- * will be at gpa (a multiple of 64); the root pointer comes first. -ENOSPC if
- * they do not fit.
+ * will be at gpa (a multiple of 64); the root pointer comes first. Returns how
+ * many bytes they have, or -ENOSPC if they do not fit.
  */
-MUST_CHECK int acpi_build(const struct acpi_config *cfg, uint8_t *buf,
-                          size_t size, gpa_t gpa);
+MUST_CHECK long acpi_build(const struct acpi_config *cfg, uint8_t *buf,
+                           size_t size, gpa_t gpa);
 
 /* The differentiated description block: AML behind its header. Returns its
  * length, or -ENOSPC. */
 MUST_CHECK long acpi_build_dsdt(const struct acpi_config *cfg, uint8_t *buf,
                                 size_t size);
 
-enum { ACPI_HEADER_SIZE = 36 };
+enum { ACPI_HEADER_SIZE = 36, ACPI_RSDP_SIZE = 36 };
 
 /* Fill the header at t, whose body is there, and the checksum of all of it. */
 void acpi_finish_table(uint8_t *t, const char *signature, uint8_t revision,

@@ -81,7 +81,7 @@ static void put_prt(struct aml *a)
     aml_end(a, m);
 }
 
-static void put_root_windows(struct aml *a)
+static void put_root_windows(struct aml *a, gpa_t pci_mmio)
 {
     size_t res;
 
@@ -92,7 +92,7 @@ static void put_root_windows(struct aml *a)
     aml_res_io_range(a, 0, 0xcf7);
     aml_res_io_range(a, 0xd00, 0xffff);
     aml_res_memory_range(a, PC_LOW_END, PC_UPPER - 1, true);
-    aml_res_memory_range(a, PC_PCI_MMIO, PC_PCI_MMIO_END - 1, false);
+    aml_res_memory_range(a, (uint32_t)pci_mmio, PC_PCI_MMIO_END - 1, false);
     aml_res_end(a, res);
 }
 
@@ -203,12 +203,13 @@ static void put_fw_cfg(struct aml *a)
     aml_int(a, 0x0b); /* present, working, not shown to the user */
     aml_name(a, "_CRS");
     res = aml_resources(a);
-    aml_res_io(a, FW_CFG_PORT, FW_CFG_PORTS);
+    aml_res_io(a, FW_CFG_PORT,
+               FW_CFG_DMA_PORT + FW_CFG_DMA_PORTS - FW_CFG_PORT);
     aml_res_end(a, res);
     aml_end(a, dev);
 }
 
-static void put_pci_root(struct aml *a)
+static void put_pci_root(struct aml *a, gpa_t pci_mmio)
 {
     size_t dev = begin_device(a, "PCI0", "PNP0A03");
 
@@ -216,7 +217,7 @@ static void put_pci_root(struct aml *a)
     aml_int(a, 0);
     aml_name(a, "_UID");
     aml_int(a, 0);
-    put_root_windows(a);
+    put_root_windows(a, pci_mmio);
     put_prt(a);
     put_isa_bridge(a);
     put_board(a);
@@ -251,7 +252,7 @@ long acpi_build_dsdt(const struct acpi_config *cfg, uint8_t *buf, size_t size)
     put_s5(&a);
     put_pic_method(&a);
     sb = aml_scope(&a, "\\_SB_");
-    put_pci_root(&a);
+    put_pci_root(&a, cfg->pci_mmio);
     put_hpet_device(&a);
     put_fw_cfg(&a);
     put_cpus(&a, cfg->cpus);

@@ -19,7 +19,25 @@ static void add_e820(struct memlayout *ml, gpa_t start, gpa_t end,
     *e = (struct e820_entry){start, end - start, type};
 }
 
-int memlayout_init(struct memlayout *ml, uint64_t bytes, struct err *err)
+/* Banks go by ascending address. */
+static void add_banks(struct memlayout *ml, uint64_t rom_bytes)
+{
+    add_bank(ml, 0, PC_LOW_END);
+    if (rom_bytes) {
+        add_bank(ml, PC_UPPER, PC_TABLES_END);
+        ml->bank[ml->nr_banks - 1].shadow = true;
+        add_bank(ml, PC_TABLES_END, ml->low_end);
+        add_bank(ml, PC_4G - rom_bytes, PC_4G);
+        ml->bank[ml->nr_banks - 1].readonly = true;
+    } else {
+        add_bank(ml, PC_UPPER, ml->low_end);
+    }
+    if (ml->high_end > PC_4G)
+        add_bank(ml, PC_4G, ml->high_end);
+}
+
+int memlayout_init(struct memlayout *ml, uint64_t bytes, uint64_t rom_bytes,
+                   struct err *err)
 {
     if (bytes < PC_MEMORY_MIN)
         return err_set(err, -EINVAL,
@@ -40,11 +58,10 @@ int memlayout_init(struct memlayout *ml, uint64_t bytes, struct err *err)
     memset(ml, 0, sizeof(*ml));
     ml->low_end = bytes < PC_HOLE ? bytes : PC_HOLE;
     ml->high_end = PC_4G + (bytes - ml->low_end);
-    add_bank(ml, 0, PC_LOW_END);
-    add_bank(ml, PC_UPPER, ml->low_end);
-    if (ml->high_end > PC_4G)
-        add_bank(ml, PC_4G, ml->high_end);
-
+    /* Firmware begins at 2 GiB if RAM ends before it. */
+    ml->pci_mmio =
+        rom_bytes && ml->low_end <= PC_FW_MMIO ? PC_FW_MMIO : PC_PCI_MMIO;
+    add_banks(ml, rom_bytes);
     add_e820(ml, 0, PC_EBDA, E820_RAM);
     add_e820(ml, PC_EBDA, PC_LOW_END, E820_RESERVED);
     add_e820(ml, PC_TABLES, PC_TABLES_END, E820_RESERVED);

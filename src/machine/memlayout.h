@@ -15,6 +15,7 @@
 #define PC_TABLES_END   0x100000ull
 #define PC_HOLE         0xc0000000ull /* RAM below 4 GiB ends here at most */
 #define PC_PCI_MMIO     0xc0000000ull
+#define PC_FW_MMIO      0x80000000ull /* where firmware may put BARs instead */
 #define PC_PCI_MMIO_END 0xfec00000ull
 #define PC_IOAPIC       0xfec00000ull
 #define PC_HPET         0xfed00000ull
@@ -34,24 +35,27 @@ struct e820_entry {
     uint32_t type; /* enum e820_type */
 };
 
-enum { MEMLAYOUT_MAX_BANKS = 3, MEMLAYOUT_MAX_E820 = 6 };
+enum { MEMLAYOUT_MAX_BANKS = 5, MEMLAYOUT_MAX_E820 = 6 };
 
 /* How memory of a given size lies in the address space of the PC. */
 struct memlayout {
     uint64_t low_end;  /* end of RAM below 4 GiB */
     uint64_t high_end; /* end of RAM above 4 GiB, or 4 GiB if there is none */
+    gpa_t pci_mmio;    /* where BARs go, to PC_PCI_MMIO_END */
     struct gmem_layout bank[MEMLAYOUT_MAX_BANKS];
     unsigned nr_banks;
-    /* The firmware's memory map, ascending (ACPI 6.5, 15). */
+    /* The memory map for a kernel that is booted directly, ascending (ACPI 6.5,
+     * 15). */
     struct e820_entry e820[MEMLAYOUT_MAX_E820];
     unsigned nr_e820;
 };
 
 /*
- * Lay out bytes of memory. -EINVAL with err if the size is under
+ * Lay out bytes of memory, and rom_bytes of firmware below 4 GiB (whole pages;
+ * 0: none, and no shadow area). -EINVAL with err if the size of memory is under
  * PC_MEMORY_MIN, over PC_MEMORY_MAX or not a multiple of a page.
  */
 MUST_CHECK int memlayout_init(struct memlayout *ml, uint64_t bytes,
-                              struct err *err);
+                              uint64_t rom_bytes, struct err *err);
 
 #endif

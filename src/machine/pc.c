@@ -72,8 +72,11 @@ static void on_vcpu_stopped(void *opaque, enum vcpu_stop_reason why)
 
 static int make_images(struct pc *pc, struct err *err)
 {
-    int rc = image_open(&pc->kernel, "kernel", pc->cfg.kernel, err);
+    int rc;
 
+    if (pc->cfg.firmware != FIRMWARE_NONE)
+        return pc_open_firmware(pc, err);
+    rc = image_open(&pc->kernel, "kernel", pc->cfg.kernel, err);
     if (rc < 0 || !pc->cfg.initrd)
         return rc;
     rc = image_open(&pc->initrd, "initrd", pc->cfg.initrd, err);
@@ -86,11 +89,12 @@ static void drop_images(struct pc *pc)
 {
     image_close(&pc->kernel);
     image_close(&pc->initrd);
+    image_close(&pc->rom);
 }
 
 static int make_memory(struct pc *pc, struct err *err)
 {
-    int rc = memlayout_init(&pc->layout, pc->cfg.memory, err);
+    int rc = memlayout_init(&pc->layout, pc->cfg.memory, pc->rom_size, err);
 
     if (rc < 0)
         return rc;
@@ -150,7 +154,7 @@ static int make_devices(struct pc *pc, struct err *err)
     i8042_init(&pc->kbd, pc_isa_irq(pc, 1), pc_isa_irq(pc, 12), on_reset_line,
                pc);
     uart16550_init(&pc->uart, pc_isa_irq(pc, 4), &pc->cfg.serial, pc->loop);
-    fw_cfg_init(&pc->fw_cfg, pc->cfg.memory, pc->cfg.cpus);
+    fw_cfg_init(&pc->fw_cfg, &pc->gmem, pc->cfg.memory, pc->cfg.cpus);
     reset_port_init(&pc->reset_port, on_reset_line, pc);
     pc->debugcon = (struct debugcon){pc->cfg.debugcon, pc->cfg.debugcon_opaque};
     pc->debug_exit = (struct debug_exit){on_debug_exit, pc};
@@ -227,7 +231,7 @@ static int make_pci(struct pc *pc, struct err *err)
 
     if (rc < 0)
         return rc;
-    rc = i440fx_init(&pc->board, &pc->pci, ACPI_PM_BASE, err);
+    rc = i440fx_init(&pc->board, &pc->pci, &pc->gmem, ACPI_PM_BASE, err);
     if (rc < 0)
         goto drop_host;
     rc = virtio_pci_init(&pc->rng_pci, &pc->rng.vd, &pc->pci, SLOT_RNG, 0, err);
@@ -296,11 +300,17 @@ static const struct {
     int (*make)(struct pc *pc, struct err *err);
     void (*drop)(struct pc *pc);
 } stages[] = {
-    {make_images, drop_images},     {make_memory, drop_memory},
-    {make_buses, drop_buses},       {pc_make_lapics, drop_lapics},
-    {make_devices, drop_devices},   {pc_map_devices, NULL},
-    {make_rng, drop_rng},           {make_console, drop_console},
-    {pc_make_disks, pc_drop_disks}, {make_pci, drop_pci},
+    {make_images, drop_images},
+    {make_memory, drop_memory},
+    {make_buses, drop_buses},
+    {pc_make_lapics, drop_lapics},
+    {make_devices, drop_devices},
+    {pc_map_devices, NULL},
+    {make_rng, drop_rng},
+    {make_console, drop_console},
+    {pc_make_disks, pc_drop_disks},
+    {make_pci, drop_pci},
+    {pc_make_firmware, pc_drop_firmware},
     {make_vcpus, drop_vcpus},
 };
 
@@ -325,6 +335,7 @@ int pc_new(struct pc **out, const struct pc_config *cfg, struct loop *loop,
     pc->loop = loop;
     pc->kernel.fd = -1;
     pc->initrd.fd = -1;
+    pc->rom.fd = -1;
     timer_init(&pc->event_timer, loop, tell_owner, pc);
     for (; pc->built < ARRAY_LEN(stages); pc->built++) {
         rc = stages[pc->built].make(pc, err);
@@ -355,7 +366,7 @@ int pc_load(struct pc *pc, struct err *err)
     pc_reset_disks(pc);
     vcpu_set_reset(pc->vcpus);
     gmem_clear(&pc->gmem);
-    return pc_boot(pc, err);
+    return pc->rom_size ? pc_boot_firmware(pc, err) : pc_boot(pc, err);
 }
 
 void pc_start(struct pc *pc)

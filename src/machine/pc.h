@@ -12,6 +12,7 @@
 #include "devices/pc/uart16550.h"
 #include "devices/virtio/virtio_console.h"
 #include "event/loop.h"
+#include "machine/firmware.h"
 
 /*
  * The PC as a whole: an i440FX/PIIX board with its devices at their classic
@@ -45,6 +46,7 @@ struct pc_config {
     const char *cpu;              /* name of a CPU model */
     unsigned cpus;
     uint64_t memory;             /* bytes */
+    enum firmware_kind firmware; /* NONE: kernel is booted */
     const char *kernel, *initrd; /* paths; initrd may be NULL. Borrowed until
                                     pc_free, as is append. */
     const char *append;          /* command line */

@@ -56,18 +56,20 @@ static void set_virtual_wire(struct lapic *l)
 static int load_acpi(struct pc *pc, struct err *err)
 {
     size_t size = PC_TABLES_END - PC_TABLES;
-    const struct acpi_config cfg = {.cpus = pc->cfg.cpus};
+    const struct acpi_config cfg = {.cpus = pc->cfg.cpus,
+                                    .pci_mmio = pc->layout.pci_mmio};
     uint8_t *buf = calloc(1, size);
-    int rc;
+    int rc = 0;
+    long len;
 
     if (!buf)
         return err_set(err, -ENOMEM, "make the ACPI tables: out of memory");
-    rc = acpi_build(&cfg, buf, size, PC_TABLES);
-    if (rc == 0)
+    len = acpi_build(&cfg, buf, size, PC_TABLES);
+    if (len >= 0)
         rc = gmem_load(&pc->gmem, PC_TABLES, buf, size);
     free(buf);
-    if (rc < 0)
-        return err_set(err, rc, "make the ACPI tables: no room");
+    if (len < 0 || rc < 0)
+        return err_set(err, -ENOSPC, "make the ACPI tables: no room");
     return 0;
 }
 

@@ -30,12 +30,13 @@ struct pc_disk_dev {
     char name[16]; /* "disk0" */
 };
 
-/* Inside of struct pc, shared by pc.c, pc_map.c, pc_wire.c, pc_boot.c and
- * pc_disk.c. */
+/* Inside of struct pc, shared by pc.c and the files pc_*.c. */
 struct pc {
     struct pc_config cfg;
     struct loop *loop;
-    struct image kernel, initrd;
+    struct image kernel, initrd, rom;
+    size_t rom_size;        /* 0: no firmware */
+    struct pc_firmware *fw; /* its files; NULL = none */
     struct memlayout layout;
     struct gmem gmem;
     struct cpuid_model model;
@@ -89,6 +90,12 @@ void pc_tie_lapics(struct pc *pc);
 /* pc_boot.c: what firmware would leave behind, and the kernel. The CPUs and
  * devices are in power-on state, memory is clear. */
 MUST_CHECK int pc_boot(struct pc *pc, struct err *err);
+
+/* pc_firmware.c: open the image; the files of fw_cfg; power-on. */
+MUST_CHECK int pc_open_firmware(struct pc *pc, struct err *err);
+MUST_CHECK int pc_make_firmware(struct pc *pc, struct err *err);
+void pc_drop_firmware(struct pc *pc);
+MUST_CHECK int pc_boot_firmware(struct pc *pc, struct err *err);
 
 /* pc_disk.c: the devices; their PCI functions, which go after the host. */
 MUST_CHECK int pc_make_disks(struct pc *pc, struct err *err);

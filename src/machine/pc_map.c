@@ -44,6 +44,8 @@ static const struct mapping map[] = {
      WITH_LOCK(uart, uart.lock), MAP_ALWAYS},
     {MAP_PIO, FW_CFG_PORT, FW_CFG_PORTS, &fw_cfg_bus_ops,
      WITH_LOCK(fw_cfg, fw_cfg.lock), MAP_ALWAYS},
+    {MAP_PIO, FW_CFG_DMA_PORT, FW_CFG_DMA_PORTS, &fw_cfg_dma_bus_ops,
+     WITH_LOCK(fw_cfg, fw_cfg.lock), MAP_ALWAYS},
     {MAP_PIO, ACPI_PM_BASE, ACPI_PM_PORTS, &acpi_pm_bus_ops,
      WITH_LOCK(pm, pm.lock), MAP_ALWAYS},
     {MAP_PIO, ACPI_GPE0_BASE, ACPI_GPE0_PORTS, &acpi_gpe_bus_ops,

@@ -249,6 +249,15 @@ static void drop_consoles(struct vmm *vm)
     console_fini(&vm->serial);
 }
 
+static enum firmware_kind firmware_of(const struct vmconf *conf)
+{
+    switch (vmconf_firmware(conf)) {
+    case VMCONF_FIRMWARE_UEFI: return FIRMWARE_UEFI;
+    case VMCONF_FIRMWARE_BIOS: return FIRMWARE_BIOS;
+    default: return FIRMWARE_NONE;
+    }
+}
+
 static int make_machine(struct vmm *vm, struct err *err)
 {
     const struct vmconf *conf = vm->conf;
@@ -257,6 +266,7 @@ static int make_machine(struct vmm *vm, struct err *err)
         .cpu = conf->cpu,
         .cpus = conf->cpus,
         .memory = conf->memory,
+        .firmware = firmware_of(conf),
         .kernel = conf->kernel,
         .initrd = conf->initrd,
         .append = conf->append,

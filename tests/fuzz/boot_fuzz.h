@@ -31,7 +31,7 @@ static inline void boot_fuzz(boot_fuzz_loader *load, const uint8_t *data,
     struct err err = {0};
 
     if (gm.nr_banks == 0 &&
-        (memlayout_init(&layout, (uint64_t)64 << 20, &err) < 0 ||
+        (memlayout_init(&layout, (uint64_t)64 << 20, 0, &err) < 0 ||
          gmem_init(&gm, layout.bank, layout.nr_banks, &err) < 0))
         abort();
     bootmem_init(&bm, &gm, &layout);

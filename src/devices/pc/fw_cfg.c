@@ -13,7 +13,8 @@
  */
 
 #define SELECT_WRITE   0x4000u /* write channel: gone since QEMU 2.4, ignored */
-#define ID_TRADITIONAL 0x01u   /* the port interface, no DMA */
+#define ID_TRADITIONAL 0x01u   /* the port interface */
+#define ID_DMA         0x02u
 
 /* Directory: a big-endian count, then for each file size, selector, two
  * reserved bytes and the name. */
@@ -36,10 +37,13 @@ static uint8_t fw_cfg_byte(const struct fw_cfg *fw, unsigned item, uint32_t off)
 {
     switch (item) {
     case FW_CFG_SIGNATURE: return off < 4 ? (uint8_t) "QEMU"[off] : 0;
-    case FW_CFG_ID: return number_byte(ID_TRADITIONAL, 4, off);
+    case FW_CFG_ID:
+        return number_byte(ID_TRADITIONAL | (fw->gm ? ID_DMA : 0), 4, off);
     case FW_CFG_RAM_SIZE: return number_byte(fw->ram_bytes, 8, off);
     case FW_CFG_NB_CPUS:
     case FW_CFG_MAX_CPUS: return number_byte(fw->cpus, 2, off);
+    case FW_CFG_BOOT_MENU: return number_byte(fw->boot_menu, 2, off);
+    case FW_CFG_IRQ0_OVERRIDE: return number_byte(1, 4, off);
     case FW_CFG_FILE_DIR: return off < sizeof(fw->dir) ? fw->dir[off] : 0;
     default:
         if (item < FW_CFG_FILE_FIRST)
@@ -74,6 +78,107 @@ static void fw_cfg_write(void *dev, uint64_t off, unsigned size, uint64_t val)
 const struct bus_ops fw_cfg_bus_ops = {
     .read = fw_cfg_read, .write = fw_cfg_write, .min_size = 1, .max_size = 2};
 
+/* --- DMA ---------------------------------------------------------------- */
+
+/* The access structure in guest memory, big-endian: control, length, address.
+ * The upper half of control is an item to select. */
+enum { DMA_LENGTH = 4, DMA_ADDRESS = 8, DMA_SIZE = 16 };
+#define DMA_ERROR  0x01u
+#define DMA_READ   0x02u
+#define DMA_SKIP   0x04u
+#define DMA_SELECT 0x08u
+#define DMA_WRITE  0x10u
+
+enum { DMA_CHUNK = 512 };
+
+static void fw_cfg_skip(struct fw_cfg *fw, uint32_t len)
+{
+    if (len > UINT32_MAX - fw->st.offset)
+        fw->st.offset = UINT32_MAX;
+    else
+        fw->st.offset += len;
+}
+
+/* At most 2^32 bytes, and no more than the guest has memory: what lies outside
+ * ends it. */
+static int dma_read(struct fw_cfg *fw, gpa_t gpa, uint32_t len)
+{
+    uint8_t buf[DMA_CHUNK];
+
+    while (len > 0) {
+        uint32_t run = len < DMA_CHUNK ? len : DMA_CHUNK;
+        int rc;
+
+        for (uint32_t i = 0; i < run; i++) {
+            buf[i] = fw_cfg_byte(fw, fw->st.selector, fw->st.offset);
+            fw_cfg_skip(fw, 1);
+        }
+        rc = gmem_write(fw->gm, gpa, buf, run);
+        if (rc < 0)
+            return rc;
+        gpa += run;
+        len -= run;
+    }
+    return 0;
+}
+
+static void dma_run(struct fw_cfg *fw, gpa_t gpa)
+{
+    uint8_t access[DMA_SIZE], result[4];
+    uint32_t control, len;
+    int rc = 0;
+
+    if (gmem_read(fw->gm, gpa, access, sizeof(access)) < 0)
+        return; /* there is nowhere to say so */
+    control = get_be32(access);
+    len = get_be32(access + DMA_LENGTH);
+    if (control & DMA_SELECT) {
+        fw->st.selector = (uint16_t)(control >> 16 & ~SELECT_WRITE);
+        fw->st.offset = 0;
+    }
+    if (control & DMA_READ)
+        rc = dma_read(fw, get_be64(access + DMA_ADDRESS), len);
+    else if (control & DMA_WRITE)
+        rc = -EROFS;
+    else if (control & DMA_SKIP)
+        fw_cfg_skip(fw, len);
+    put_be32(result, rc < 0 ? DMA_ERROR : 0);
+    (void)!gmem_write(fw->gm, gpa, result, sizeof(result));
+}
+
+/* The register reads as a signature, byte by byte; it is big-endian. */
+static uint64_t dma_port_read(void *dev, uint64_t off, unsigned size)
+{
+    const struct fw_cfg *fw = dev;
+
+    (void)size; /* always 4 */
+    return fw->gm ? get_le32((const uint8_t *)"QEMU CFG" + off) : 0;
+}
+
+static void dma_port_write(void *dev, uint64_t off, unsigned size, uint64_t val)
+{
+    struct fw_cfg *fw = dev;
+    uint32_t half = __builtin_bswap32((uint32_t)val);
+    gpa_t gpa;
+
+    (void)size;
+    if (off == 0) {
+        fw->st.dma_high = half;
+        return;
+    }
+    gpa = (gpa_t)fw->st.dma_high << 32 | half;
+    fw->st.dma_high = 0;
+    if (fw->gm)
+        dma_run(fw, gpa);
+}
+
+const struct bus_ops fw_cfg_dma_bus_ops = {.read = dma_port_read,
+                                           .write = dma_port_write,
+                                           .min_size = 4,
+                                           .max_size = 4};
+
+/* --- Files -------------------------------------------------------------- */
+
 int fw_cfg_add_file(struct fw_cfg *fw, const char *name, const void *data,
                     size_t len)
 {
@@ -107,12 +212,14 @@ void fw_cfg_reset(struct fw_cfg *fw)
     memset(&fw->st, 0, sizeof(fw->st));
 }
 
-void fw_cfg_init(struct fw_cfg *fw, uint64_t ram_bytes, unsigned cpus)
+void fw_cfg_init(struct fw_cfg *fw, struct gmem *gm, uint64_t ram_bytes,
+                 unsigned cpus)
 {
     _Static_assert(sizeof(fw->dir) == DIR_HEADER + DIR_ENTRY * FW_CFG_FILES,
                    "the directory holds all files");
     memset(fw, 0, sizeof(*fw));
     lock_init_ranked(&fw->lock, LOCK_RANK_DEVICE);
+    fw->gm = gm;
     fw->ram_bytes = ram_bytes;
     fw->cpus = (uint16_t)cpus;
 }
@@ -125,6 +232,7 @@ void fw_cfg_fini(struct fw_cfg *fw)
 static const struct state_field fw_cfg_fields[] = {
     STATE_FIELD(1, STATE_U32, struct fw_cfg_state, offset),
     STATE_FIELD(2, STATE_U16, struct fw_cfg_state, selector),
+    STATE_FIELD(3, STATE_U32, struct fw_cfg_state, dma_high),
 };
 
 const struct state_desc fw_cfg_state_desc = {

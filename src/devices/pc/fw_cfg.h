@@ -1,6 +1,7 @@
 #ifndef HUSK_DEVICES_PC_FW_CFG_H
 #define HUSK_DEVICES_PC_FW_CFG_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -8,29 +9,35 @@
 #include "base/lock.h"
 #include "bus/bus.h"
 #include "devices/device.h"
+#include "mem/gmem.h"
 
 /*
- * Firmware configuration device (QEMU: docs/specs/fw_cfg.rst), port interface
- * at 0x510 (selector) and 0x511 (data); no DMA. Items are read-only: writes to
- * the data port are ignored.
+ * Firmware configuration device (QEMU: docs/specs/fw_cfg.rst): ports 0x510
+ * (selector) and 0x511 (data), and the DMA address register at 0x514. Items are
+ * read-only: writes to the data port are ignored, those by DMA fail.
  */
 enum {
     FW_CFG_SIGNATURE = 0x00,
     FW_CFG_ID = 0x01,
     FW_CFG_RAM_SIZE = 0x03,
     FW_CFG_NB_CPUS = 0x05,
+    FW_CFG_BOOT_MENU = 0x0e,
     FW_CFG_MAX_CPUS = 0x0f,
     FW_CFG_FILE_DIR = 0x19,
     FW_CFG_FILE_FIRST = 0x20,
     FW_CFG_FILES = 32,
     FW_CFG_NAME = 56, /* with its final NUL */
     FW_CFG_PORT = 0x510,
-    FW_CFG_PORTS = 2
+    FW_CFG_PORTS = 2,
+    FW_CFG_DMA_PORT = 0x514,
+    FW_CFG_DMA_PORTS = 8,
+    FW_CFG_IRQ0_OVERRIDE = 0x8002
 };
 
 struct fw_cfg_state {
     uint32_t offset; /* of the next data byte in the item */
     uint16_t selector;
+    uint32_t dma_high; /* first half of the DMA address register */
 };
 
 struct fw_cfg_file {
@@ -46,14 +53,18 @@ struct fw_cfg {
     unsigned nr_files;
     uint64_t ram_bytes;
     uint16_t cpus;
+    bool boot_menu;
+    struct gmem *gm;                    /* NULL = no DMA */
     uint8_t dir[4 + FW_CFG_FILES * 64]; /* the directory as the guest sees it */
 };
 
-extern const struct bus_ops fw_cfg_bus_ops;
+extern const struct bus_ops fw_cfg_bus_ops, fw_cfg_dma_bus_ops;
 extern const struct state_desc fw_cfg_state_desc;
 extern const struct device_class fw_cfg_class;
 
-void fw_cfg_init(struct fw_cfg *fw, uint64_t ram_bytes, unsigned cpus);
+/* gm is borrowed, for DMA; NULL = the port interface only. */
+void fw_cfg_init(struct fw_cfg *fw, struct gmem *gm, uint64_t ram_bytes,
+                 unsigned cpus);
 void fw_cfg_fini(struct fw_cfg *fw);
 void fw_cfg_reset(struct fw_cfg *fw); /* lock held */
 

@@ -3,15 +3,87 @@
 #include <string.h>
 
 /*
- * What guests look for on this board. Left out on purpose: shadow RAM (PAM)
- * and SMRAM control of the host bridge, and the IDE and USB functions.
+ * What guests look for on this board. Left out on purpose: system management
+ * mode and the SMRAM control register, and the USB function. Firmware is told
+ * that SMIs are set up already, so that it does not try.
  */
 
 enum {
-    PIRQRC = 0x60,   /* 82371SB, 2.3.5: four bytes, reset value 0x80 */
-    PMBASE = 0x40,   /* 82371AB, 7.2.4: bit 0 says I/O space */
-    PMREGMISC = 0x80 /* 7.2.13: bit 0 enables the range at PMBASE */
+    PIRQRC = 0x60,    /* 82371SB, 2.3.5: four bytes, reset value 0x80 */
+    PMBASE = 0x40,    /* 82371AB, 7.2.4: bit 0 says I/O space */
+    DEVACTB = 0x58,   /* 7.2.9: bit 25 lets writes of port 0xb2 make SMIs */
+    PMREGMISC = 0x80, /* 7.2.13: bit 0 enables the range at PMBASE */
+    PAM0 = 0x59,      /* 82441FX, 3.2.18: seven bytes */
+    NR_PAM = 7
 };
+
+#define DEVACTB_APMC_EN 0x02u /* in its last byte */
+
+/* --- Shadow RAM ----------------------------------------------------------- */
+
+#define PAM_READ  0x1u /* reads go to RAM */
+#define PAM_WRITE 0x2u
+
+/*
+ * Writes that would reach RAM behind ROM are dropped: firmware makes RAM
+ * readable before it copies there.
+ */
+static void set_slot(struct i440fx *fx, unsigned slot, unsigned bits)
+{
+    enum gmem_shadow_mode mode = GMEM_SHADOW_ROM;
+
+    if (bits & PAM_READ)
+        mode = bits & PAM_WRITE ? GMEM_SHADOW_RAM : GMEM_SHADOW_RAM_RO;
+    gmem_shadow_set(fx->gm, slot, mode);
+}
+
+/* PAM0's upper half has the last 64 KiB below 1 MiB; each nibble of the others
+ * has 16 KiB, from 0xc0000 on. */
+static void pam_changed(struct i440fx *fx)
+{
+    const uint8_t *pam = fx->host_bridge.st.config + PAM0;
+    unsigned slot = 0;
+
+    if (!fx->gm || !fx->gm->shadow)
+        return;
+    for (unsigned i = 1; i < NR_PAM; i++) {
+        set_slot(fx, slot++, pam[i]);
+        set_slot(fx, slot++, pam[i] >> 4);
+    }
+    while (slot < GMEM_SHADOW_SLOTS)
+        set_slot(fx, slot++, pam[0] >> 4);
+}
+
+static void bridge_written(void *opaque, unsigned off, unsigned len)
+{
+    if (off < PAM0 + NR_PAM && off + len > PAM0)
+        pam_changed(opaque);
+}
+
+static void bridge_restored(void *opaque)
+{
+    pam_changed(opaque);
+}
+
+static const struct pci_dev_ops bridge_ops = {
+    .config_written = bridge_written, .config_restored = bridge_restored};
+
+static void init_host_bridge(struct i440fx *fx)
+{
+    static const uint8_t mask[NR_PAM] = {0x30, 0x33, 0x33, 0x33,
+                                         0x33, 0x33, 0x33};
+    static const struct pci_id id = {.vendor = 0x8086,
+                                     .device = 0x1237,
+                                     .subsys_vendor = 0x1af4,
+                                     .subsys = 0x1100,
+                                     .class_code = 0x060000,
+                                     .revision = 2};
+
+    pci_dev_init(&fx->host_bridge, "i440fx", &id, &bridge_ops, fx);
+    pci_dev_make_writable(&fx->host_bridge, PAM0, mask, NR_PAM);
+}
+
+/* --- ISA bridge, power management ----------------------------------------- */
 
 static void isa_routes(struct i440fx *fx)
 {
@@ -59,6 +131,7 @@ static void init_pm(struct i440fx *fx, uint16_t pm_base)
     struct pci_dev *d = &fx->pm;
 
     pci_dev_init(d, "piix4-pm", &id, NULL, NULL);
+    d->initial[DEVACTB + 3] = DEVACTB_APMC_EN;
     if (pm_base) {
         d->initial[PMBASE] = (uint8_t)(pm_base | 1);
         d->initial[PMBASE + 1] = (uint8_t)(pm_base >> 8);
@@ -66,19 +139,14 @@ static void init_pm(struct i440fx *fx, uint16_t pm_base)
     }
 }
 
-int i440fx_init(struct i440fx *fx, struct pci_host *h, uint16_t pm_base,
-                struct err *err)
+int i440fx_init(struct i440fx *fx, struct pci_host *h, struct gmem *gm,
+                uint16_t pm_base, struct err *err)
 {
-    static const struct pci_id id = {.vendor = 0x8086,
-                                     .device = 0x1237,
-                                     .subsys_vendor = 0x1af4,
-                                     .subsys = 0x1100,
-                                     .class_code = 0x060000,
-                                     .revision = 2};
     int rc;
 
     fx->host = h;
-    pci_dev_init(&fx->host_bridge, "i440fx", &id, NULL, NULL);
+    fx->gm = gm;
+    init_host_bridge(fx);
     init_isa_bridge(fx);
     init_pm(fx, pm_base);
     rc = pci_host_add(h, &fx->host_bridge, 0, 0, err);

@@ -7,7 +7,7 @@
 void fake_machine_init(struct fake_machine *m, uint64_t mib)
 {
     memset(m, 0, sizeof(*m));
-    assert_int_equal(memlayout_init(&m->layout, mib << 20, &m->err), 0);
+    assert_int_equal(memlayout_init(&m->layout, mib << 20, 0, &m->err), 0);
     assert_int_equal(
         gmem_init(&m->gm, m->layout.bank, m->layout.nr_banks, &m->err), 0);
     bootmem_init(&m->bm, &m->gm, &m->layout);

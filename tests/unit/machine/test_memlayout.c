@@ -12,7 +12,7 @@ static void small_memory_ends_below_the_hole(void **state)
     struct err err;
 
     (void)state;
-    assert_int_equal(memlayout_init(&ml, 256 * MIB, &err), 0);
+    assert_int_equal(memlayout_init(&ml, 256 * MIB, 0, &err), 0);
     assert_int_equal(ml.nr_banks, 2);
     assert_true(ml.low_end == 256 * MIB && ml.high_end == PC_4G);
     assert_true(ml.bank[0].start == 0 && ml.bank[0].size == PC_LOW_END);
@@ -26,9 +26,9 @@ static void memory_over_3_gib_goes_on_at_4_gib(void **state)
     struct err err;
 
     (void)state;
-    assert_int_equal(memlayout_init(&ml, 3072 * MIB, &err), 0);
+    assert_int_equal(memlayout_init(&ml, 3072 * MIB, 0, &err), 0);
     assert_int_equal(ml.nr_banks, 2);
-    assert_int_equal(memlayout_init(&ml, 8192 * MIB, &err), 0);
+    assert_int_equal(memlayout_init(&ml, 8192 * MIB, 0, &err), 0);
     assert_int_equal(ml.nr_banks, 3);
     assert_true(ml.low_end == PC_HOLE);
     assert_true(ml.bank[2].start == PC_4G);
@@ -47,7 +47,7 @@ static void the_memory_map_is_ascending_and_usable_parts_are_ram(void **state)
         gpa_t end = 0;
         uint64_t usable = 0;
 
-        assert_int_equal(memlayout_init(&ml, sizes[n] * MIB, &err), 0);
+        assert_int_equal(memlayout_init(&ml, sizes[n] * MIB, 0, &err), 0);
         assert_in_range(ml.nr_e820, 4, MEMLAYOUT_MAX_E820);
         for (unsigned i = 0; i < ml.nr_e820; i++) {
             const struct e820_entry *e = &ml.e820[i];
@@ -78,11 +78,11 @@ static void sizes_that_cannot_work_are_refused(void **state)
     (void)state;
     for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
         err.text[0] = '\0';
-        assert_int_equal(memlayout_init(&ml, bad[i], &err), -EINVAL);
+        assert_int_equal(memlayout_init(&ml, bad[i], 0, &err), -EINVAL);
         assert_true(err.text[0] != '\0');
     }
-    assert_int_equal(memlayout_init(&ml, PC_MEMORY_MIN, &err), 0);
-    assert_int_equal(memlayout_init(&ml, PC_MEMORY_MAX, &err), 0);
+    assert_int_equal(memlayout_init(&ml, PC_MEMORY_MIN, 0, &err), 0);
+    assert_int_equal(memlayout_init(&ml, PC_MEMORY_MAX, 0, &err), 0);
 }
 
 int main(void)

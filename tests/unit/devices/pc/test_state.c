@@ -68,7 +68,7 @@ static int setup(void **state)
     acpi_pm_init(&pm, nowhere, loop, NULL, NULL);
     i8042_init(&kbd, nowhere, nowhere, NULL, NULL);
     uart16550_init(&uart, nowhere, &be, loop);
-    fw_cfg_init(&fw, 1 << 20, 1);
+    fw_cfg_init(&fw, NULL, 1 << 20, 1);
     reset_port_init(&reset_port, NULL, NULL);
     return 0;
 }

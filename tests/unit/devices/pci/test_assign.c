@@ -39,7 +39,7 @@ static struct fixture *make(uint64_t big)
     struct err err;
 
     board_init(&f.b);
-    assert_int_equal(i440fx_init(&f.fx, &f.b.host, 0x600, &err), 0);
+    assert_int_equal(i440fx_init(&f.fx, &f.b.host, NULL, 0x600, &err), 0);
     for (unsigned i = 0; i < NR; i++) {
         pci_dev_init(&f.dev[i], "dev", &id, NULL, NULL);
         pci_dev_use_intx(&f.dev[i], 1);

@@ -16,7 +16,7 @@ static struct fixture *make(void)
     struct err err;
 
     board_init(&f.b);
-    assert_int_equal(i440fx_init(&f.fx, &f.b.host, 0xb000, &err), 0);
+    assert_int_equal(i440fx_init(&f.fx, &f.b.host, NULL, 0xb000, &err), 0);
     pci_dev_init(&f.dev, "dev", &id, NULL, NULL);
     pci_dev_use_intx(&f.dev, 1);
     assert_int_equal(pci_host_add(&f.b.host, &f.dev, 4, 0, &err), 0);
@@ -41,6 +41,53 @@ static void the_functions_are_where_guests_look(void **state)
     assert_int_equal(board_read(&f->b, 0, 0, PCI_REVISION, 4) >> 8, 0x060000);
     assert_int_equal(board_read(&f->b, 1, 0, PCI_REVISION, 4) >> 8, 0x060100);
     assert_int_equal(board_read(&f->b, 1, 0, PCI_HEADER_TYPE, 1), 0x80);
+    end(f);
+}
+
+static enum gmem_shadow_mode mode_at(const struct gmem *gm, gpa_t gpa)
+{
+    const struct gmem_bank *b = gmem_bank(gm, gpa, 1);
+    const struct gmem_shadow *sh = gm->shadow;
+
+    for (unsigned m = 0; m < GMEM_SHADOW_MODES; m++)
+        if (b == &sh->bank[m][(gpa - sh->start) / GMEM_SLOT_SIZE])
+            return (enum gmem_shadow_mode)m;
+    return GMEM_SHADOW_MODES;
+}
+
+static void the_bridge_chooses_what_is_below_1_mib(void **state)
+{
+    static const struct gmem_layout area = {
+        .start = 0xc0000, .size = GMEM_SHADOW_SIZE, .shadow = true};
+    struct fixture *f = make();
+    struct gmem gm;
+    struct err err;
+
+    (void)state;
+    assert_int_equal(gmem_init(&gm, &area, 1, &err), 0);
+    f->fx.gm = &gm;
+    board_write(&f->b, 0, 0, 0x59, 1, 0xff); /* PAM0: 0xf0000 */
+    assert_int_equal(board_read(&f->b, 0, 0, 0x59, 1), 0x30);
+    assert_int_equal(mode_at(&gm, 0xf0000), GMEM_SHADOW_RAM);
+    assert_int_equal(mode_at(&gm, 0xfffff), GMEM_SHADOW_RAM);
+    assert_int_equal(mode_at(&gm, 0xeffff), GMEM_SHADOW_ROM);
+    board_write(&f->b, 0, 0, 0x5c, 4, 0x00001023); /* PAM3, PAM4 */
+    assert_int_equal(mode_at(&gm, 0xd0000), GMEM_SHADOW_RAM);
+    assert_int_equal(mode_at(&gm, 0xd4000), GMEM_SHADOW_ROM); /* write only */
+    assert_int_equal(mode_at(&gm, 0xd8000), GMEM_SHADOW_ROM);
+    assert_int_equal(mode_at(&gm, 0xdc000), GMEM_SHADOW_RAM_RO);
+    pci_host_reset(&f->b.host);
+    assert_int_equal(mode_at(&gm, 0xf0000), GMEM_SHADOW_ROM);
+    end(f);
+    gmem_fini(&gm);
+}
+
+static void firmware_finds_smis_set_up(void **state)
+{
+    struct fixture *f = make();
+
+    (void)state;
+    assert_int_equal(board_read(&f->b, 1, 3, 0x58, 4), 0x02000000);
     end(f);
 }
 
@@ -111,6 +158,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_functions_are_where_guests_look),
         cmocka_unit_test(routes_are_off_after_reset),
+        cmocka_unit_test(the_bridge_chooses_what_is_below_1_mib),
+        cmocka_unit_test(firmware_finds_smis_set_up),
         cmocka_unit_test(a_route_register_moves_the_wire),
         cmocka_unit_test(a_route_has_no_reserved_bits),
         cmocka_unit_test(a_loaded_route_is_followed),

@@ -1,0 +1,238 @@
+/*
+ * A PC that starts as a real one does: firmware in ROM below 4 GiB, the last
+ * 128 KiB of it also below 1 MiB, and CPUs in power-on state. What the firmware
+ * has to know of the machine it reads from the fw_cfg device (QEMU:
+ * docs/specs/fw_cfg.rst); its files are made once, as nothing in them changes.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/endian.h"
+#include "machine/acpi.h"
+#include "machine/acpi_loader.h"
+#include "machine/firmware.h"
+#include "machine/pc_int.h"
+#include "machine/smbios.h"
+
+enum {
+    TABLES_MAX = 128 << 10,
+    E820_ENTRY = 20,
+    BOOT_ORDER_LINE = 64,
+    ROM_LOW = 128 << 10 /* of the ROM's end, below 1 MiB */
+};
+
+/* One byte for each sleep state: bit 7 says that it works. */
+static const uint8_t sleep_states[6] = {0x80, 0, 0, 0, 0, 0x80};
+
+/* Without a screen, text that programs print by the BIOS goes to the port. */
+static const uint8_t console_port[2] = {0xf8, 0x03};
+
+struct pc_firmware {
+    uint8_t *tables;
+    uint8_t loader[ACPI_LOADER_MAX];
+    uint8_t anchor[SMBIOS_ANCHOR_SIZE], smbios[SMBIOS_TABLES_MAX];
+    uint8_t e820[2 * E820_ENTRY];
+    char order[PC_MAX_DISKS * BOOT_ORDER_LINE];
+};
+
+static bool has_firmware(const struct pc *pc)
+{
+    return pc->cfg.firmware != FIRMWARE_NONE;
+}
+
+/* --- Image ---------------------------------------------------------------- */
+
+int pc_open_firmware(struct pc *pc, struct err *err)
+{
+    size_t size = 0;
+    int rc = firmware_open(&pc->rom, pc->cfg.firmware, err);
+
+    if (rc < 0)
+        return rc;
+    rc = firmware_size(&pc->rom, &size, err);
+    if (rc < 0)
+        image_close(&pc->rom);
+    else
+        pc->rom_size = size;
+    return rc;
+}
+
+/* Nothing decodes the rest of the area below 1 MiB: it reads as ones. */
+static void load_low_rom(struct pc *pc, const uint8_t *rom)
+{
+    uint8_t ones[1024];
+
+    memset(ones, 0xff, sizeof(ones));
+    for (uint64_t off = 0; off < GMEM_SHADOW_SIZE - ROM_LOW;
+         off += sizeof(ones))
+        gmem_shadow_load(&pc->gmem, off, ones, sizeof(ones));
+    gmem_shadow_load(&pc->gmem, GMEM_SHADOW_SIZE - ROM_LOW,
+                     rom + pc->rom_size - ROM_LOW, ROM_LOW);
+}
+
+static int load_rom(struct pc *pc, struct err *err)
+{
+    uint8_t *rom = NULL;
+    size_t len = 0;
+    int rc = image_read(&pc->rom, FIRMWARE_MAX, &rom, &len, err);
+
+    if (rc < 0)
+        return rc;
+    if (len != pc->rom_size)
+        rc = err_set(err, -EINVAL, "load firmware '%s': its size has changed",
+                     pc->rom.path);
+    else
+        rc = gmem_load(&pc->gmem, PC_4G - len, rom, len);
+    if (rc == 0)
+        load_low_rom(pc, rom);
+    free(rom);
+    return rc;
+}
+
+/* --- Files ---------------------------------------------------------------- */
+
+static size_t put_e820(const struct pc *pc, uint8_t *p)
+{
+    const uint64_t high = pc->layout.high_end - PC_4G;
+
+    put_le64(p, 0);
+    put_le64(p + 8, pc->layout.low_end);
+    put_le32(p + 16, E820_RAM);
+    if (!high)
+        return E820_ENTRY;
+    put_le64(p + E820_ENTRY, PC_4G);
+    put_le64(p + E820_ENTRY + 8, high);
+    put_le32(p + E820_ENTRY + 16, E820_RAM);
+    return 2 * (size_t)E820_ENTRY;
+}
+
+/* Open Firmware paths, one a line, the first to boot first. */
+static size_t put_order(const struct pc *pc, char *text)
+{
+    size_t len = 0;
+
+    for (unsigned i = 0; i < pc->nr_disks; i++)
+        len += (size_t)snprintf(text + len, BOOT_ORDER_LINE,
+                                "/pci@i0cf8/scsi@%x/disk@0,0\n",
+                                pc->disk[i].pci.pci.slot);
+    return len ? len + 1 : 0; /* with its final 0 */
+}
+
+static int add_acpi(struct pc *pc, struct pc_firmware *f)
+{
+    const struct acpi_config cfg = {.cpus = pc->cfg.cpus,
+                                    .pci_mmio = pc->layout.pci_mmio};
+    long size, len;
+    int rc;
+
+    f->tables = calloc(1, TABLES_MAX);
+    if (!f->tables)
+        return -ENOMEM;
+    size = acpi_build(&cfg, f->tables, TABLES_MAX, 0);
+    if (size < 0)
+        return (int)size;
+    len = acpi_loader_build(f->tables, (size_t)size, f->loader,
+                            sizeof(f->loader));
+    if (len < 0)
+        return (int)len;
+    rc = fw_cfg_add_file(&pc->fw_cfg, ACPI_LOADER_RSDP, f->tables,
+                         ACPI_RSDP_SIZE);
+    if (rc == 0)
+        rc = fw_cfg_add_file(&pc->fw_cfg, ACPI_LOADER_TABLES, f->tables,
+                             (size_t)size);
+    if (rc == 0)
+        rc = fw_cfg_add_file(&pc->fw_cfg, "etc/table-loader", f->loader,
+                             (size_t)len);
+    return rc;
+}
+
+static int add_smbios(struct pc *pc, struct pc_firmware *f)
+{
+    const struct smbios_config cfg = {.cpus = pc->cfg.cpus,
+                                      .low = pc->layout.low_end,
+                                      .high = pc->layout.high_end - PC_4G};
+    size_t len = smbios_build(&cfg, f->anchor, f->smbios);
+    int rc = fw_cfg_add_file(&pc->fw_cfg, "etc/smbios/smbios-anchor", f->anchor,
+                             sizeof(f->anchor));
+
+    if (rc == 0)
+        rc = fw_cfg_add_file(&pc->fw_cfg, "etc/smbios/smbios-tables", f->smbios,
+                             len);
+    return rc;
+}
+
+static int add_rest(struct pc *pc, struct pc_firmware *f)
+{
+    const struct {
+        const char *name;
+        const void *data;
+        size_t len;
+    } files[] = {
+        {"etc/e820", f->e820, put_e820(pc, f->e820)},
+        {"etc/system-states", sleep_states, sizeof(sleep_states)},
+        {"etc/sercon-port", console_port, sizeof(console_port)},
+        {"bootorder", f->order, put_order(pc, f->order)},
+    };
+    int rc = 0;
+
+    for (size_t i = 0; rc == 0 && i < ARRAY_LEN(files); i++)
+        if (files[i].len)
+            rc = fw_cfg_add_file(&pc->fw_cfg, files[i].name, files[i].data,
+                                 files[i].len);
+    return rc;
+}
+
+int pc_make_firmware(struct pc *pc, struct err *err)
+{
+    struct pc_firmware *f;
+    int rc;
+
+    if (!has_firmware(pc))
+        return 0;
+    f = calloc(1, sizeof(*f));
+    if (!f)
+        return err_set(err, -ENOMEM,
+                       "make the firmware's files: out of "
+                       "memory");
+    pc->fw = f;
+    rc = add_acpi(pc, f);
+    if (rc == 0)
+        rc = add_smbios(pc, f);
+    if (rc == 0)
+        rc = add_rest(pc, f);
+    if (rc < 0) {
+        pc_drop_firmware(pc);
+        return err_set(err, rc, "make the firmware's files: %s",
+                       rc == -ENOMEM ? "out of memory" : "no room");
+    }
+    return 0;
+}
+
+void pc_drop_firmware(struct pc *pc)
+{
+    if (pc->fw)
+        free(pc->fw->tables);
+    free(pc->fw);
+    pc->fw = NULL;
+}
+
+/* --- Power-on ------------------------------------------------------------- */
+
+int pc_boot_firmware(struct pc *pc, struct err *err)
+{
+    struct x86_state st;
+    int rc = load_rom(pc, err);
+
+    if (rc < 0)
+        return rc;
+    for (unsigned i = 0; i < pc->cfg.cpus; i++) {
+        vcpu_get_state(vcpu_get(pc->vcpus, i), &st);
+        lapic_set_tsc(lapic_bus_get(&pc->lapics, i), (int64_t)st.tsc_offset,
+                      clock_tsc_hz());
+        vcpu_set_state(vcpu_get(pc->vcpus, i), &st);
+    }
+    return 0;
+}

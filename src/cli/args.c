@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "base/compiler.h"
+#include "base/log.h"
 #include "cli/options.h"
 #include "cli/status.h"
 
@@ -16,7 +17,7 @@ const struct vmconf_info verb_globals[VERB_NR_GLOBALS] = {
     [GLOBAL_OUTPUT] = {"output", 'o', "FORMAT", "table, json, jsonl or name"},
     [GLOBAL_JSON] = {"json", 0, NULL, "the same as --output json"},
     [GLOBAL_QUIET] = {"quiet", 'q', NULL, "say less"},
-    [GLOBAL_VERBOSE] = {"verbose", 'v', NULL, "say more"},
+    [GLOBAL_VERBOSE] = {"verbose", 'v', NULL, "log more (HUSK_LOG=info)"},
     [GLOBAL_YES] = {"yes", 'y', NULL, "do not ask"},
     [GLOBAL_NO_PROGRESS] = {"no-progress", 0, NULL, "show no progress"},
 };
@@ -88,7 +89,7 @@ static int set_global(struct args *a, int global, const char *value,
     case GLOBAL_OUTPUT: return set_format(a, value, err);
     case GLOBAL_JSON: a->format = FORMAT_JSON; return 0;
     case GLOBAL_QUIET: a->quiet = true; return 0;
-    case GLOBAL_VERBOSE: a->verbose = true; return 0;
+    case GLOBAL_VERBOSE: log_set_level(LOG_INFO); return 0;
     case GLOBAL_YES: a->yes = true; return 0;
     case GLOBAL_NO_PROGRESS: a->progress = false; return 0;
     default: return 0;

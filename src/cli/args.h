@@ -26,7 +26,7 @@ struct args {
     int nr_options;
     struct home home;
     enum format format;
-    bool quiet, verbose, yes, progress;
+    bool quiet, yes, progress;
 };
 
 /*

@@ -15,6 +15,7 @@
 #include "cli/out.h"
 #include "cli/status.h"
 #include "cli/vm.h"
+#include "vmfile/vmlock.h"
 
 /* --- set --------------------------------------------------------------------
  */
@@ -170,15 +171,19 @@ static int look_at_words(struct change *c, struct err *err)
     return 0;
 }
 
+/* Returns 1 if the VM runs, and so knows nothing of the change. */
 static int change_settings(const struct args *a, const char *word,
                            vm_change_fn *f, void *opaque, struct err *err)
 {
+    struct vmlock_owner o;
     struct vm vm;
     int rc = vm_open(&vm, a, word, VMFILE_WRITE | VMFILE_SETTINGS, err);
 
     if (rc < 0)
         return rc;
     rc = vm_change(&vm, f, opaque, err);
+    if (rc == 0 && vmlock_owner(vmfile_fd(vm.vf), &o) > 0)
+        rc = strcmp(o.doing, "run") == 0;
     vm_drop(&vm);
     return rc;
 }
@@ -188,14 +193,19 @@ int cmd_set(struct args *a)
     struct change c = {.a = a};
     struct err err = {0};
     int rc = look_at_words(&c, &err);
+    bool later = false;
 
     if (rc == 0 && c.nr)
         rc = change_settings(a, a->words[0], set_all, &c, &err);
-    if (rc == 0 && c.disk)
+    later = rc > 0;
+    if (rc >= 0 && c.disk)
         rc = grow(a, c.disk, &err);
     if (rc < 0)
         return args_fail(a, rc, &err);
-    out_done(a, a->words[0], "changed '%s'", a->words[0]);
+    out_done(a, a->words[0],
+             later ? "changed '%s': settings count from its next start on"
+                   : "changed '%s'",
+             a->words[0]);
     return STATUS_OK;
 }
 

@@ -11,8 +11,7 @@ static const uint64_t wild[] = {
 
 enum { WILD = sizeof(wild) / sizeof(wild[0]) };
 
-/* -- The header -------------------------------------------------------------
- */
+/* -- The header ---------------------------------------------------------- */
 
 static void magic(struct image *m, unsigned a)
 {
@@ -150,8 +149,7 @@ static void feature_names(struct image *m, unsigned a)
     m->d[IMG_EXT + 9] = 17;
 }
 
-/* -- Backing files ------------------------------------------------------------
- */
+/* -- Backing files ------------------------------------------------------- */
 
 static void backing_place(struct image *m, unsigned a)
 {

@@ -67,8 +67,7 @@ static bool write_image(const struct file *m, const char *path)
     return ok;
 }
 
-/* -- One run ------------------------------------------------------------------
- */
+/* -- One run ------------------------------------------------------------- */
 
 struct outcome {
     int status; /* exit status, or 1000 + signal */

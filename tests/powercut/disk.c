@@ -77,8 +77,7 @@ void disk_resize(struct disk *d, uint64_t size)
     d->live_size = size;
 }
 
-/* -- Hashes: the sum over the sectors, so that it can be kept up to date ----
- */
+/* -- Hashes: the sum over the sectors, so that it can be kept up to date -- */
 
 static uint64_t sector_hash(const uint8_t *buf, uint64_t sector)
 {
@@ -96,8 +95,7 @@ static uint64_t sector_hash(const uint8_t *buf, uint64_t sector)
     return a || b ? mix64(a ^ mix64(b ^ sector)) : 0;
 }
 
-/* -- Building a state in work ------------------------------------------------
- */
+/* -- Building a state in work -------------------------------------------- */
 
 static void touch(struct disk *d, uint64_t s)
 {

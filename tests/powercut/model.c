@@ -3,8 +3,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* -- Views ------------------------------------------------------------------
- */
+/* Keys of the flushes that are part of a snapshot. */
+#define SNAPSHOT_KEY (1ULL << 63)
+
+/* -- Views --------------------------------------------------------------- */
 
 static bool view_room(struct model_view *v, uint64_t nr)
 {
@@ -43,21 +45,25 @@ static bool view_copy(struct model_view *to, const struct model_view *from)
     return true;
 }
 
-/* All that was written until now is durable. */
+/* Versions before the one with this number are gone. */
+static void drop_before(struct model_sector *s, uint32_t number)
+{
+    uint32_t n = number - s->base;
+
+    if (number <= s->base || n >= s->count)
+        return;
+    s->count -= n;
+    memmove(s->version, s->version + n, s->count * sizeof(s->version[0]));
+    s->base = number;
+}
+
+/* All that has returned is durable. */
 static void view_flush(struct model_view *v)
 {
     uint64_t i;
 
-    for (i = 0; i < v->nr; i++) {
-        struct model_sector *s = &v->sectors[i];
-
-        if (!s->certain)
-            continue;
-        s->count = (uint8_t)(s->count - s->certain);
-        memmove(s->version, s->version + s->certain,
-                s->count * sizeof(s->version[0]));
-        s->certain = 0;
-    }
+    for (i = 0; i < v->nr; i++)
+        drop_before(&v->sectors[i], v->sectors[i].done);
 }
 
 /* Which of the versions are there nobody knows; the next write is. */
@@ -66,7 +72,7 @@ static void view_killed(struct model_view *v)
     uint64_t i;
 
     for (i = 0; i < v->nr; i++)
-        v->sectors[i].certain = 0;
+        v->sectors[i].done = v->sectors[i].base;
 }
 
 static void view_free(struct model_view *v)
@@ -85,8 +91,7 @@ bool model_allows(const struct model_sector *s, uint64_t version)
     return false;
 }
 
-/* -- Marks ------------------------------------------------------------------
- */
+/* -- Marks --------------------------------------------------------------- */
 
 bool model_init(struct model *m)
 {
@@ -101,6 +106,8 @@ void model_fini(struct model *m)
     view_free(&m->disk);
     view_free(&m->next);
     free(m->found);
+    for (i = 0; i < MODEL_FLUSHES; i++)
+        free(m->flushes[i].done);
     for (i = 0; i < MODEL_SNAPSHOTS; i++)
         view_free(&m->snapshots[i].view);
 }
@@ -116,23 +123,38 @@ struct model_snapshot *model_snapshot(struct model *m, uint32_t id)
 }
 
 /* A version that may show from now on. */
-static void add_version(struct model *m, struct model_sector *s, uint64_t seq,
-                        bool maybe)
+static void add_version(struct model *m, struct model_sector *s, uint64_t seq)
 {
-    if (maybe && model_allows(s, seq) && s->version[s->count - 1] == seq)
-        return;
-    if (s->count == MODEL_VERSIONS) {
+    if (s->count == MODEL_VERSIONS)
         m->confused = "too many writes to a sector between flushes";
-        return;
-    }
-    s->version[s->count++] = (uint32_t)seq;
-    if (!maybe)
-        s->certain = (uint8_t)(s->count - 1);
+    else
+        s->version[s->count++] = (uint32_t)seq;
+}
+
+/* The write that added the last version has returned. Requests to one sector
+ * follow each other. */
+static void returned(struct model_sector *s, bool fua)
+{
+    s->done = s->base + s->count - 1;
+    if (fua)
+        drop_before(s, s->done);
+}
+
+/* What is written while a snapshot is taken may be in it. */
+static void add_to_snapshots(struct model *m, uint64_t sector, uint64_t seq)
+{
+    unsigned i;
+
+    for (i = 0; i < MODEL_SNAPSHOTS; i++)
+        if (m->snapshots[i].used && m->snapshots[i].taking &&
+            sector < m->snapshots[i].view.nr)
+            add_version(m, &m->snapshots[i].view.sectors[sector], seq);
 }
 
 static void data_mark(struct model *m, const struct mark *k)
 {
     uint64_t seq = k->op == MARK_WRITE ? k->seq : 0, i;
+    bool maybe = k->op == MARK_DISCARD;
     struct model_sector *s;
 
     if (k->sector + k->count > m->disk.nr) {
@@ -141,15 +163,60 @@ static void data_mark(struct model *m, const struct mark *k)
     }
     s = m->disk.sectors + k->sector;
     for (i = 0; i < k->count; i++, s++) {
-        if (k->phase == MARK_BEGIN)
-            add_version(m, s, seq, k->op == MARK_DISCARD);
-        else if (k->fua && k->phase == MARK_END && s->certain) {
-            s->count = (uint8_t)(s->count - s->certain);
-            memmove(s->version, s->version + s->certain,
-                    s->count * sizeof(s->version[0]));
-            s->certain = 0;
+        if (k->phase == MARK_BEGIN) {
+            if (maybe && s->version[s->count - 1] == seq)
+                continue;
+            add_version(m, s, seq);
+            add_to_snapshots(m, k->sector + i, seq);
+        } else if (k->phase == MARK_END && !maybe) {
+            returned(s, k->fua);
         }
     }
+}
+
+/* -- Flushes ----------------------------------------------------------------
+ */
+
+static struct model_flush *find_flush(struct model *m, uint64_t key)
+{
+    unsigned i;
+
+    for (i = 0; i < MODEL_FLUSHES; i++)
+        if (m->flushes[i].key == key)
+            return &m->flushes[i];
+    m->confused = "too many flushes at once, or an unknown one";
+    return NULL;
+}
+
+static void flush_begins(struct model *m, uint64_t key)
+{
+    struct model_flush *f = find_flush(m, 0);
+    uint64_t i;
+
+    if (!f)
+        return;
+    if (m->disk.nr > f->room) {
+        f->room = m->disk.nr;
+        f->done = realloc(f->done, f->room * sizeof(*f->done));
+        if (!f->done)
+            abort();
+    }
+    f->key = key;
+    f->nr = m->disk.nr;
+    for (i = 0; i < f->nr; i++)
+        f->done[i] = m->disk.sectors[i].done;
+}
+
+static void flush_ends(struct model *m, uint64_t key, bool good)
+{
+    struct model_flush *f = find_flush(m, key);
+    uint64_t i;
+
+    if (!f)
+        return;
+    f->key = 0;
+    for (i = 0; good && i < f->nr && i < m->disk.nr; i++)
+        drop_before(&m->disk.sectors[i], f->done[i]);
 }
 
 /* What was found after a kill is now stable. */
@@ -165,13 +232,15 @@ static void settle(struct model *m)
             m->snapshots[i].used && m->snapshots[i].seen;
 }
 
-/* Nothing else is written while a flush is under way: one driver thread. */
 static void flush_mark(struct model *m, const struct mark *k)
 {
-    if (k->phase != MARK_END)
+    if (k->phase == MARK_BEGIN) {
+        flush_begins(m, k->seq);
         return;
-    view_flush(&m->disk);
-    settle(m);
+    }
+    flush_ends(m, k->seq, k->phase == MARK_END);
+    if (k->phase == MARK_END)
+        settle(m);
 }
 
 static bool begin_change(struct model *m, const struct mark *k)
@@ -215,14 +284,14 @@ static void snapshot_mark(struct model *m, const struct mark *k)
         }
         s->id = k->id;
         s->must = false;
-        s->used = true;
+        s->used = s->taking = true;
         view_flush(&s->view);
-    } else if (s && k->phase == MARK_END) {
-        /* It includes a flush. */
-        s->must = true;
-        view_flush(&m->disk);
+        flush_begins(m, SNAPSHOT_KEY + k->id);
     } else if (s) {
-        s->used = false;
+        /* It includes a flush. */
+        flush_ends(m, SNAPSHOT_KEY + k->id, k->phase == MARK_END);
+        s->taking = false;
+        s->must = s->used = k->phase == MARK_END;
     }
 }
 
@@ -263,7 +332,9 @@ static void killed_mark(struct model *m)
     m->unsettled = true;
     m->nr_found = 0;
     for (i = 0; i < MODEL_SNAPSHOTS; i++)
-        m->snapshots[i].seen = false;
+        m->snapshots[i].seen = m->snapshots[i].taking = false;
+    for (i = 0; i < MODEL_FLUSHES; i++)
+        m->flushes[i].key = 0;
 }
 
 static bool found_fits(const struct model *m, const struct model_view *v)
@@ -292,8 +363,10 @@ static void choose_view(struct model *m)
         m->confused = "after a kill the disk is as it never was";
         return;
     }
-    for (i = 0; i < m->nr_found; i++)
-        add_version(m, &m->disk.sectors[i], (uint64_t)m->found[i], false);
+    for (i = 0; i < m->nr_found; i++) {
+        add_version(m, &m->disk.sectors[i], (uint64_t)m->found[i]);
+        returned(&m->disk.sectors[i], false);
+    }
 }
 
 static void seen_mark(struct model *m, const struct mark *k)

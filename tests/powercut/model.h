@@ -15,14 +15,16 @@
 enum {
     MODEL_VERSIONS = 24, /* of a sector between two flushes */
     MODEL_SNAPSHOTS = 64,
-    MODEL_SETTINGS = 32
+    MODEL_SETTINGS = 32,
+    MODEL_FLUSHES = 32
 };
 
 struct model_sector {
-    /* The oldest is durable; a discard leaves what was before, too. */
+    /* The oldest is durable; a discard leaves what was before, too. Their
+     * numbers count from base. */
     uint32_t version[MODEL_VERSIONS];
-    uint8_t count;
-    uint8_t certain; /* index of the last that is no discard */
+    uint32_t base, count;
+    uint32_t done; /* number of the last that has returned and is no discard */
 };
 
 struct model_view {
@@ -32,9 +34,17 @@ struct model_view {
 
 struct model_snapshot {
     uint32_t id;
+    bool taking;     /* it is under way, beside writes */
     bool must, used; /* !must: it is being made or deleted */
     bool seen;       /* after a kill; stable with the next flush */
     struct model_view view;
+};
+
+/* A flush under way covers what had returned when it began. */
+struct model_flush {
+    uint64_t key; /* 0: unused */
+    uint32_t *done;
+    uint64_t nr, room;
 };
 
 struct model {
@@ -49,6 +59,7 @@ struct model {
     uint64_t settings[MODEL_SETTINGS];
     unsigned nr_settings;
     bool closed;
+    struct model_flush flushes[MODEL_FLUSHES];
     /* After a kill: what is there is known, but not yet stable. */
     bool unsettled;
     int64_t *found; /* versions that were read; -1: not read */

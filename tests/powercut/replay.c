@@ -9,8 +9,7 @@
 
 enum { GREAT_WRITE = 1 << 19 };
 
-/* -- States that were seen --------------------------------------------------
- */
+/* -- States that were seen ----------------------------------------------- */
 
 static void seen_grow(struct replay *r)
 {
@@ -51,8 +50,7 @@ static bool is_new(struct replay *r)
     return true;
 }
 
-/* -- One cut ----------------------------------------------------------------
- */
+/* -- One cut ------------------------------------------------------------- */
 
 static const char *const mode_names[CUT_MODES] = {
     "all",    "none", "drop-one", "keep-one",  "suffix",
@@ -175,8 +173,7 @@ static void try_cut(struct replay *r, const struct cut *c)
     disk_restore(&r->disk);
 }
 
-/* -- The cuts after an event ------------------------------------------------
- */
+/* -- The cuts after an event --------------------------------------------- */
 
 static void try_cuts(struct replay *r, bool wrote)
 {
@@ -199,8 +196,7 @@ static void try_cuts(struct replay *r, bool wrote)
     }
 }
 
-/* -- Events -----------------------------------------------------------------
- */
+/* -- Events -------------------------------------------------------------- */
 
 static bool is_dropped(const struct replay *r, const char *name)
 {

@@ -1,6 +1,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -25,7 +26,8 @@ enum {
 };
 
 struct shared {
-    uint64_t seed, seq, sectors, settings;
+    uint64_t seed, sectors, settings;
+    _Atomic uint64_t seq, flushes;
     uint32_t next_id, snapshots[MAX_SNAPSHOTS], nr_snapshots;
     unsigned since_flush, ops_left;
     bool killed; /* the last session was */
@@ -78,8 +80,7 @@ static void end(struct work *w, struct mark k, int rc)
     barrier_mark(&w->barrier, &k);
 }
 
-/* -- Requests ---------------------------------------------------------------
- */
+/* -- Requests ------------------------------------------------------------ */
 
 static void pick_range(struct work *w, struct mark *k)
 {
@@ -152,9 +153,15 @@ static void do_discard(struct work *w)
         die("discard", strerror(-rc));
 }
 
+static struct mark flush_mark(struct work *w)
+{
+    return (struct mark){.op = MARK_FLUSH,
+                         .seq = atomic_fetch_add(&w->s->flushes, 1) + 1};
+}
+
 static void do_flush(struct work *w)
 {
-    struct mark k = begin(w, (struct mark){.op = MARK_FLUSH});
+    struct mark k = begin(w, flush_mark(w));
     int rc = blk_flush(w->blk);
 
     end(w, k, rc);
@@ -163,8 +170,7 @@ static void do_flush(struct work *w)
     w->s->since_flush = 0;
 }
 
-/* -- The whole image ---------------------------------------------------------
- */
+/* -- The whole image ----------------------------------------------------- */
 
 static void do_resize(struct work *w)
 {
@@ -356,8 +362,7 @@ static void do_settings(struct work *w)
         die("settings", err.text);
 }
 
-/* -- Sessions -----------------------------------------------------------------
- */
+/* -- Sessions ------------------------------------------------------------ */
 
 static void open_image(struct work *w)
 {
@@ -374,7 +379,7 @@ static void open_image(struct work *w)
 
 static void close_image(struct work *w)
 {
-    struct mark k = begin(w, (struct mark){.op = MARK_FLUSH});
+    struct mark k = begin(w, flush_mark(w));
     int rc = qcow2_close(w->q);
 
     if (rc)
@@ -470,7 +475,7 @@ static void one_op(struct work *w)
 /* One process: 0 if it closed the image, BARRIER_KILLED if it just ended. */
 static int session(struct work *w)
 {
-    unsigned ops = 5 + (unsigned)below(w, 80);
+    unsigned ops = 1 + (unsigned)below(w, below(w, 3) ? 80 : 3);
 
     if (!w->no_kills && !below(w, 3))
         w->barrier.end_in = 1 + (unsigned)below(w, below(w, 2) ? 8 : 120);

@@ -45,8 +45,7 @@ void qd_say(struct qdiff *d, const char *fmt, ...)
         (void)printf("  %s\n", d->last);
 }
 
-/* -- The model --------------------------------------------------------------
- */
+/* -- The model ----------------------------------------------------------- */
 
 bool qd_disk_resize(struct qd_disk *disk, uint64_t nr, uint32_t version)
 {
@@ -120,8 +119,7 @@ struct qd_snapshot *qd_snapshot_any(struct qdiff *d)
     return d->snapshots[at].used ? &d->snapshots[at] : NULL;
 }
 
-/* -- One image ---------------------------------------------------------------
- */
+/* -- One image ----------------------------------------------------------- */
 
 static bool make_base(struct qdiff *d, const char *name)
 {

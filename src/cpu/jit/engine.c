@@ -185,12 +185,18 @@ static void set_glue(struct jit_vcpu *jv)
         [GLUE_WINDOW + JIT_USER] = glue_window_user,
         [GLUE_WINDOW + JIT_SUPER] = glue_window_super,
         [GLUE_WINDOW + JIT_SUPER_AC] = glue_window_super_ac,
+        [GLUE_JUMP + JIT_USER] = glue_jump_user,
+        [GLUE_JUMP + JIT_SUPER] = glue_jump_super,
+        [GLUE_JUMP + JIT_SUPER_AC] = glue_jump_super_ac,
     };
 
     for (unsigned i = 0; i < GLUE_NR; i++) {
-        bool jmp = i >= GLUE_JMP && i < GLUE_LINK;
-        const char *p = jmp && !jv->eng->bmi2 ? glue_jmp_slow : glue[i];
+        const char *p = glue[i];
 
+        if (!jv->eng->bmi2 && i >= GLUE_JMP && i < GLUE_LINK)
+            p = glue_jmp_slow;
+        else if (!jv->eng->bmi2 && i >= GLUE_JUMP)
+            p = glue_jump_slow;
         jv->glue[i] = (uint64_t)(uintptr_t)p;
     }
 }

@@ -17,7 +17,7 @@ enum { NR_FORMS = 4096, NR_BUCKETS = 4096, MAX_HEAD = 12 };
 enum {
     DECODE_KEYS = KEY_SIZE_MASK | KEY_REAL | KEY_VM86 | KEY_CPL0 | KEY_NO_X87 |
                   KEY_NO_SSE | KEY_TS | KEY_NO_AVX | KEY_SS16 | KEY_SEGMENTS |
-                  KEY_FSGSBASE | KEY_TSD | KEY_OSXSAVE
+                  KEY_FSGSBASE | KEY_TSD | KEY_OSXSAVE | KEY_STEP | KEY_BREAK
 };
 
 struct head {

@@ -226,17 +226,26 @@ void gen_jump_rekey(struct gen *g, uint64_t target)
     }
 }
 
+/* Let the glue look r10 up. Should no code be allowed there, the fault is that
+ * of this instruction (h_jump). */
+static void by_glue(struct gen *g, uint32_t kind)
+{
+    e_store32_gs_imm(&g->e, JV_FROM,
+                     (uint32_t)(g->e.p - g->eng->code_rw) | kind);
+    e_jmp_gs(&g->e, JV_GLUE + 8 * (GLUE_JUMP + g->mode));
+}
+
 /*
- * Jump to r10 by the jump cache. As in glue.S, but in place: the host then
- * predicts each indirect branch of the guest by its own history. No flag
- * changes.
+ * Jump to r10 by the jump cache; kind is FROM_CALL or 0. As in glue.S, but in
+ * place: the host then predicts each indirect branch of the guest by its own
+ * history. No flag changes.
  */
-static void by_jump_cache(struct gen *g)
+static void by_jump_cache(struct gen *g, uint32_t kind)
 {
     uint32_t jc = JC_BASE(g->mode);
 
     if (!g->eng->fast_pext) {
-        e_jmp_gs(&g->e, JV_GLUE + 8 * (GLUE_JMP + g->mode));
+        by_glue(g, kind);
         return;
     }
     e_bytes(&g->e, "\x65\xc4\x62\xaa\xf5", 5); /* pext r11, r10, gs:[] */
@@ -245,10 +254,10 @@ static void by_jump_cache(struct gen *g)
     e_lea(&g->e, 1, R_T1, e_at_idx(R_T1, R_T1, 1, 0));
     e_op_gs_idx8(&g->e, 0x8b, R_CX, R_T1, jc);
     e_lea(&g->e, 1, R_CX, e_at_idx(R_CX, R_T0, 1, 0));
-    e_u8(&g->e, 0xe3); /* jrcxz over the miss: 9 + 8 bytes */
-    e_u8(&g->e, 17);
+    e_u8(&g->e, 0xe3); /* jrcxz over the miss: 9 + 12 + 8 bytes */
+    e_u8(&g->e, 29);
     e_load_gs(&g->e, R_CX, JV_RCX_SAVE);
-    e_jmp_gs(&g->e, JV_GLUE + 8 * (GLUE_JMP + g->mode));
+    by_glue(g, kind);
     e_load_gs(&g->e, R_CX, JV_RCX_SAVE);
     e_u8(&g->e, 0x65); /* jmp gs:[r11 * 8 + jc + 8] */
     e_u8(&g->e, 0x42);
@@ -258,21 +267,10 @@ static void by_jump_cache(struct gen *g)
     e_u32(&g->e, jc + 8);
 }
 
+/* The look-up of an indirect call. */
 void gen_cold_dispatch(struct gen *g)
 {
-    by_jump_cache(g);
-}
-
-/* r10 = target */
-static void jump_indirect(struct gen *g)
-{
-    if (g->key & KEY_STEP) {
-        e_store_gs(&g->e, JV_RIP, R_T0);
-        e_mov_imm(&g->e, R_T1, (uint64_t)(uintptr_t)h_step_done);
-        e_call_gs(&g->e, JV_GLUE + 8 * GLUE_HELPER);
-        return;
-    }
-    by_jump_cache(g);
+    by_jump_cache(g, FROM_CALL);
 }
 
 static uint64_t branch_target(const struct gen *g)
@@ -437,10 +435,6 @@ static void flow_call_ind(struct gen *g)
     e_store_gs(&g->e, JV_TMP2, R_T0);
     push_return(g, next);
     e_load_gs(&g->e, R_T0, JV_TMP2);
-    if (g->key & KEY_STEP) {
-        jump_indirect(g);
-        return;
-    }
     push_slide(g);
     /* The look-up is a cold path only in that the return shall land here. */
     (void)gen_cold(g, COLD_DISPATCH, e_call32(&g->e));
@@ -457,10 +451,6 @@ static void flow_ret(struct gen *g)
     gen_stack_check(g, 0, n, false);
     gen_op_mem(g, 0x8b, n == 8, R_T0);
     gen_stack_adjust(g, (int32_t)n + extra);
-    if (g->key & KEY_STEP) {
-        jump_indirect(g);
-        return;
-    }
     e_u8(&g->e, 0xc3);
 }
 
@@ -472,7 +462,7 @@ void gen_flow(struct gen *g)
     case IC_JMP: gen_jump(g, branch_target(g)); break;
     case IC_JMP_IND:
         load_target(g);
-        jump_indirect(g);
+        by_jump_cache(g, 0);
         break;
     case IC_CALL: flow_call(g); break;
     case IC_CALL_IND: flow_call_ind(g); break;

@@ -231,10 +231,16 @@ glue_sentinel:
 glue_jmp_slow:
     mov gs:[JV_RIP], r10
     jmp glue_dispatch
+    .globl glue_jump_slow
+glue_jump_slow:
+    mov gs:[JV_RIP], r10
+    TO_C
+    call h_jump
+    RUN_OR_EXIT
 
 /* r10 = RIP to go to, in a block's own mode. No flag may change: the target
  * is unknown, so all are live. */
-.macro GLUE_JMP_MODE name, mode
+.macro GLUE_JMP_MODE name, mode, slow
     .globl \name
 \name:
     pext r11, r10, gs:[JV_JC_MASK]
@@ -244,13 +250,16 @@ glue_jmp_slow:
     lea rcx, [rcx + r10]
     jrcxz 1f
     mov rcx, gs:[JV_RCX_SAVE]
-    jmp glue_jmp_slow
+    jmp \slow
 1:  mov rcx, gs:[JV_RCX_SAVE]
     jmp gs:[r11 * 8 + JC_BASE(\mode) + 8]
 .endm
-    GLUE_JMP_MODE glue_jmp_user, 0
-    GLUE_JMP_MODE glue_jmp_super, 1
-    GLUE_JMP_MODE glue_jmp_super_ac, 2
+    GLUE_JMP_MODE glue_jmp_user, 0, glue_jmp_slow
+    GLUE_JMP_MODE glue_jmp_super, 1, glue_jmp_slow
+    GLUE_JMP_MODE glue_jmp_super_ac, 2, glue_jmp_slow
+    GLUE_JMP_MODE glue_jump_user, 0, glue_jump_slow
+    GLUE_JMP_MODE glue_jump_super, 1, glue_jump_slow
+    GLUE_JMP_MODE glue_jump_super_ac, 2, glue_jump_slow
 
 /* r11d = link; RIP is stored. */
     .globl glue_link

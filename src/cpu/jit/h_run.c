@@ -263,6 +263,39 @@ const void *h_lookup(struct jit_vcpu *jv)
     return jc->host;
 }
 
+bool h_may_run(const struct jit_vcpu *jv, uint64_t rip)
+{
+    return (jv->key & KEY_SIZE_MASK) == 2 ? x86_is_canonical(rip)
+                                          : rip <= h_cs_limit(jv);
+}
+
+/* #GP(0) at the indirect JMP or CALL that jv->from names. */
+static int refuse_jump(struct jit_vcpu *jv)
+{
+    const struct jit_engine *eng = jv->eng;
+    uint64_t host =
+        (uint64_t)(uintptr_t)(eng->code_rx + (jv->from & ~FROM_CALL));
+    const struct tb *tb = h_tb_at(jv->eng, host);
+    uint64_t *rsp = &jv->st.gpr[X86_RSP];
+
+    if (tb)
+        jv->st.rip = h_tb_rip(jv, tb) + h_tb_insn(jv->eng, tb, host);
+    if (jv->from & FROM_CALL) {
+        *rsp =
+            (jv->key & KEY_SIZE_MASK) == 2 ? *rsp + 8 : (*rsp + 4) & UINT32_MAX;
+        h_shadow_reset(jv); /* it has pushed there, too */
+    }
+    (void)x86_fault_err(&jv->cpu, X86_GP, 0);
+    return h_fault(jv);
+}
+
+const void *h_jump(struct jit_vcpu *jv)
+{
+    if (!h_may_run(jv, jv->st.rip) && refuse_jump(jv) == H_EXIT)
+        return NULL;
+    return h_lookup(jv);
+}
+
 const void *h_pending(struct jit_vcpu *jv)
 {
     return h_lookup(jv);

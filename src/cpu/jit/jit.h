@@ -191,7 +191,7 @@ struct jit_vcpu {
     struct x86_state st;
     uint8_t pad0[JV_HOT - sizeof(struct x86_state)];
     _Atomic uint32_t pending;
-    uint32_t pad1;
+    uint32_t from;
     uint32_t flag_if, flag_df, flag_ac, flags_other;
     uint64_t arith;
     uint64_t rax_save, rcx_save;
@@ -259,6 +259,7 @@ _Static_assert(offsetof(struct jit_vcpu, st.seg[X86_GS].base) == JV_GSBASE,
 _Static_assert(offsetof(struct jit_vcpu, st.tsc_offset) == JV_TSC_OFFSET,
                "layout.h");
 _Static_assert(offsetof(struct jit_vcpu, pending) == JV_PENDING, "layout.h");
+_Static_assert(offsetof(struct jit_vcpu, from) == JV_FROM, "layout.h");
 _Static_assert(offsetof(struct jit_vcpu, flag_if) == JV_IF, "layout.h");
 _Static_assert(offsetof(struct jit_vcpu, arith) == JV_ARITH, "layout.h");
 _Static_assert(offsetof(struct jit_vcpu, key) == JV_KEY, "layout.h");
@@ -435,7 +436,8 @@ extern const char glue_slow[], glue_commit[], glue_helper[], glue_jmp_user[],
     glue_jmp_super[], glue_jmp_super_ac[], glue_jmp_slow[], glue_link[],
     glue_pending[], glue_dispatch[], glue_sentinel[], glue_group[],
     glue_window_user[], glue_window_super[], glue_window_super_ac[],
-    glue_raise[], glue_slot[];
+    glue_raise[], glue_slot[], glue_jump_user[], glue_jump_super[],
+    glue_jump_super_ac[], glue_jump_slow[];
 
 /* Run fn where vector registers may be used, from wherever we are. */
 uint64_t h_call_c(struct jit_vcpu *jv,
@@ -444,6 +446,10 @@ uint64_t h_call_c(struct jit_vcpu *jv,
 
 /* h_run.c: dispatch */
 const void *h_lookup(struct jit_vcpu *jv);
+/* The same for an indirect JMP or CALL, whose place is in jv->from. */
+const void *h_jump(struct jit_vcpu *jv);
+/* Can code be there: is RIP canonical, or in the segment? */
+bool h_may_run(const struct jit_vcpu *jv, uint64_t rip);
 const void *h_link(struct jit_vcpu *jv, uint32_t n);
 const void *h_pending(struct jit_vcpu *jv);
 const void *h_slot(struct jit_vcpu *jv, uint32_t n);

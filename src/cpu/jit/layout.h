@@ -23,6 +23,7 @@
 /* struct jit_vcpu, after the architectural state */
 #define JV_HOT         4096
 #define JV_PENDING     (JV_HOT + 0)  /* u32: not 0 = leave translated code */
+#define JV_FROM        (JV_HOT + 4)  /* u32: where an indirect jump is */
 #define JV_IF          (JV_HOT + 8)  /* u32: guest RFLAGS.IF, in place */
 #define JV_DF          (JV_HOT + 12) /* u32: guest RFLAGS.DF, in place */
 #define JV_AC          (JV_HOT + 16) /* u32: guest RFLAGS.AC, in place */
@@ -99,7 +100,12 @@
 #define GLUE_DISPATCH 11
 #define GLUE_GROUP    12
 #define GLUE_WINDOW   13 /* + mode, 13..15 */
-#define GLUE_NR       16
+#define GLUE_JUMP     16 /* + mode, 16..18: as GLUE_JMP, JV_FROM is set */
+#define GLUE_NR       19
+
+/* In JV_FROM: it is a call, which has pushed its return address. The rest is
+ * an offset in the code cache. */
+#define FROM_CALL 0x80000000u
 
 /* What GLUE_GROUP and GLUE_WINDOW get in r11: a descriptor, and above it the
  * last offset in a page at which the range still fits. */

@@ -61,15 +61,20 @@ static int pop(struct rare *r)
     return X86_OK;
 }
 
-static int jump_to(struct rare *r, uint64_t rip)
+/* #GP(0) if no code can be there; else *rip is what RIP would be. */
+static int check_target(struct rare *r, uint64_t *rip)
 {
     if (op_bytes(r) == 2)
-        rip &= UINT16_MAX;
+        *rip &= UINT16_MAX;
     else if ((r->jv->key & KEY_SIZE_MASK) != 2)
-        rip &= UINT32_MAX;
-    if ((r->jv->key & KEY_SIZE_MASK) == 2 ? !x86_is_canonical(rip)
-                                          : rip > r->st->seg[X86_CS].limit)
-        return rare_gp(r);
+        *rip &= UINT32_MAX;
+    return h_may_run(r->jv, *rip) ? X86_OK : rare_gp(r);
+}
+
+static int jump_to(struct rare *r, uint64_t rip)
+{
+    if (check_target(r, &rip) < 0)
+        return X86_FAULT;
     r->st->rip = rip;
     r->transferred = true;
     return X86_OK;
@@ -89,7 +94,7 @@ static int far_pointer(struct rare *r, uint16_t *sel, uint64_t *off)
 
 static int call_or_jmp(struct rare *r, bool call)
 {
-    uint64_t target, off, sp = r->st->gpr[X86_RSP];
+    uint64_t target, off;
     unsigned size;
     uint16_t sel;
 
@@ -105,13 +110,11 @@ static int call_or_jmp(struct rare *r, bool call)
         target = r->next + (uint64_t)r->in->op[0].imm.value.s;
     else if (rare_get(r, 0, &target) < 0)
         return X86_FAULT;
-    if (call && rare_push(r, r->next, op_bytes(r)) < 0)
+    /* The target is judged before anything is pushed (SDM vol. 2, CALL). */
+    if (check_target(r, &target) < 0 ||
+        (call && rare_push(r, r->next, op_bytes(r)) < 0))
         return X86_FAULT;
-    if (jump_to(r, target) < 0) {
-        r->st->gpr[X86_RSP] = sp;
-        return X86_FAULT;
-    }
-    return X86_OK;
+    return jump_to(r, target);
 }
 
 static int ret(struct rare *r)

@@ -498,6 +498,13 @@ static bool refused_width(const struct insn *in, uint32_t key,
            in->d.mnemonic == ZYDIS_MNEMONIC_VPEXTRQ;
 }
 
+/* Where instructions run one by one, C also sees that a jump's target is one.
+ * Translated code notices only when it looks for a block there. */
+static enum insn_class on_its_own(const struct insn *in, uint32_t key)
+{
+    return key & (KEY_STEP | KEY_BREAK) ? IC_RARE : in->class;
+}
+
 /* What privilege and mode make of an instruction. */
 static enum insn_class mode_gate(const struct insn *in, uint32_t key)
 {
@@ -509,9 +516,13 @@ static enum insn_class mode_gate(const struct insn *in, uint32_t key)
     case IC_LEAVE:
     case IC_PUSHF:
     case IC_CALL:
+        return common_stack(in, key) && !(key & KEY_VM86) ? in->class : IC_RARE;
     case IC_CALL_IND:
     case IC_RET:
-        return common_stack(in, key) && !(key & KEY_VM86) ? in->class : IC_RARE;
+        if (!common_stack(in, key) || key & KEY_VM86)
+            return IC_RARE;
+        return on_its_own(in, key);
+    case IC_JMP_IND: return on_its_own(in, key);
     case IC_CLI:
     case IC_STI: return key & KEY_CPL0 ? in->class : IC_RARE;
     case IC_STAC:

@@ -54,6 +54,7 @@ static int configure(struct run *r, struct err *err)
     int rc;
 
     vmconf_init(&r->conf);
+    r->conf.vm_disk = r->nr_disks > 0;
     rc = set_from_settings(r, err);
     for (int i = 0; rc == 0 && i < r->a->nr_options; i++) {
         const struct args_option *o = &r->a->options[i];

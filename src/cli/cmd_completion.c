@@ -9,26 +9,37 @@
 #include "cli/args.h"
 #include "cli/status.h"
 
-/* What a value can be, by what it is called in the help. */
-struct values {
-    const char *arg;
-    bool file;
-    const char *words;
-};
-
-static const struct values *values_of(const struct vmconf_info *o)
+/* Words that a value can be, by the option's name. */
+static const char *words_of(const struct vmconf_info *o)
 {
-    static const struct values known[] = {
-        {"FILE", true, ""},          {"WHERE", true, "stdio none unix:"},
-        {"NAME", false, "auto jit"}, {"MODEL", false, "husk-v3 husk-v2 host"},
-        {"WHAT", true, ""},          {"DIR", true, ""},
+    static const struct {
+        const char *option, *words;
+    } known[] = {
+        {"engine", "auto jit"},
+        {"firmware", "bios uefi none"},
+        {"cpu", "husk-v3 husk-v2 host"},
+        {"serial", "stdio none unix:"},
+        {"console", "stdio none unix:"},
+        {"debugcon", "stdio none unix:"},
+        {"output", "table json jsonl name"},
+        {"format", "qcow2 raw vmdk vdi vhdx vhd"},
     };
-    static const struct values unknown = {"", false, ""};
 
     for (size_t i = 0; i < ARRAY_LEN(known); i++)
-        if (strcmp(known[i].arg, o->arg) == 0)
-            return &known[i];
-    return &unknown;
+        if (strcmp(known[i].option, o->name) == 0)
+            return known[i].words;
+    return "";
+}
+
+/* Whether it can be a file, by what it is called in the help. */
+static bool is_file(const struct vmconf_info *o)
+{
+    static const char *const known[] = {"FILE", "WHERE", "WHAT", "DIR"};
+
+    for (size_t i = 0; i < ARRAY_LEN(known); i++)
+        if (strcmp(known[i], o->arg) == 0)
+            return true;
+    return false;
 }
 
 /* All options of a verb, its own and those that it shares: the n-th. */
@@ -45,18 +56,6 @@ static bool nth_option(const struct verb *v, int n, struct vmconf_info *o)
             return true;
         }
     return false;
-}
-
-/* "FORMAT" is what an image is, or how output looks. */
-static const char *formats_of(const struct vmconf_info *o)
-{
-    return strcmp(o->name, "output") == 0 ? "table json jsonl name"
-                                          : "qcow2 raw vmdk vdi vhdx vhd";
-}
-
-static const char *words_of(const struct vmconf_info *o)
-{
-    return strcmp(o->arg, "FORMAT") == 0 ? formats_of(o) : values_of(o)->words;
 }
 
 /* The shell's command for the words behind a verb that are no options. */
@@ -96,7 +95,7 @@ static void print_quoted(const char *text, const char *special)
 
 static void bash_value(const struct vmconf_info *o)
 {
-    bool file = values_of(o)->file;
+    bool file = is_file(o);
 
     (void)printf("        --%s", o->name);
     if (o->letter)
@@ -175,7 +174,7 @@ static void zsh_option(const struct vmconf_info *o)
     (void)printf("]");
     if (o->arg) {
         (void)printf(":%s:", o->arg);
-        if (values_of(o)->file)
+        if (is_file(o))
             (void)printf("_files");
         else if (*words_of(o))
             (void)printf("(%s)", words_of(o));
@@ -236,7 +235,7 @@ static void fish_option(const char *verb, const struct vmconf_info *o)
     if (o->letter)
         (void)printf(" -s %c", o->letter);
     if (o->arg) {
-        (void)printf(values_of(o)->file ? " -r -F" : " -x");
+        (void)printf(is_file(o) ? " -r -F" : " -x");
         if (*words_of(o))
             (void)printf(" -a '%s'", words_of(o));
     }

@@ -31,10 +31,14 @@ static int set_from_settings(struct run *r, struct err *err)
         const char *key;
         enum vmconf_option option;
     } places[] = {{"serial", VMCONF_SERIAL}, {"console", VMCONF_CONSOLE}};
+    const char *firmware;
     int rc = 0;
 
     if (!s)
         return 0;
+    firmware = settings_text(s, "boot.firmware");
+    if (strcmp(firmware, "auto") != 0)
+        rc = vmconf_set(&r->conf, VMCONF_FIRMWARE, firmware, err);
     r->conf.kernel = settings_text(s, "boot.kernel");
     r->conf.initrd = settings_text(s, "boot.initrd");
     if (settings_text(s, "boot.append"))

@@ -49,6 +49,7 @@ int make_options(const struct args *a, struct settings *s, struct err *err)
                {"kernel", "boot.kernel", true},
                {"initrd", "boot.initrd", true},
                {"append", "boot.append", false},
+               {"firmware", "boot.firmware", false},
                {"description", "description", false}};
     char path[PATH_MAX];
     int rc = 0;

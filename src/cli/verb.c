@@ -36,6 +36,7 @@ static const struct vmconf_info create_options[] = {
     {"kernel", 'k', "FILE", "kernel to boot"},
     {"initrd", 'i', "FILE", "initial RAM disk"},
     {"append", 'a', "TEXT", "kernel command line"},
+    {"firmware", 0, "NAME", "what starts it: bios, uefi or none"},
     {"from", 0, "FILE", "fill the disk from this image (see import)"},
     {"label", 'l', "KEY=TEXT", "a label; may be given again"},
     {"description", 0, "TEXT", "what it is for"},
@@ -76,6 +77,7 @@ static const struct vmconf_info import_options[] = {
     {"kernel", 'k', "FILE", "kernel to boot"},
     {"initrd", 'i', "FILE", "initial RAM disk"},
     {"append", 'a', "TEXT", "kernel command line"},
+    {"firmware", 0, "NAME", "what starts it: bios, uefi or none"},
 };
 static const struct vmconf_info help_options[] = {
     {"man", 0, NULL, "print the verb's manual page (mdoc)"},

@@ -17,6 +17,7 @@ enum kind {
     KIND_SIZE,
     KIND_MODEL,
     KIND_ENGINE,
+    KIND_FIRMWARE,
     KIND_PATH,
     KIND_DISKS,
     KIND_MAC,
@@ -136,6 +137,8 @@ static bool is_word(const char *text)
 static bool text_is(enum kind kind, const char *text)
 {
     static const char *const engines[] = {"auto", "jit", NULL};
+    static const char *const firmware[] = {"auto", "none", "bios", "uefi",
+                                           NULL};
     /* Not a file: what a VM from elsewhere says must not be written to. */
     static const char *const places[] = {"stdio", "none", NULL};
 
@@ -144,6 +147,7 @@ static bool text_is(enum kind kind, const char *text)
         return has_form(text, "xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx");
     case KIND_MAC: return has_form(text, "xx:xx:xx:xx:xx:xx");
     case KIND_ENGINE: return is_one_of(text, engines);
+    case KIND_FIRMWARE: return is_one_of(text, firmware);
     case KIND_PLACE: return is_one_of(text, places);
     case KIND_NAME:
     case KIND_MODEL: return is_word(text);
@@ -199,6 +203,7 @@ static const char *form_of(enum kind kind)
     case KIND_SIZE: return "a size: 512M, 4G";
     case KIND_MODEL: return "a CPU model: husk-v3, husk-v2 or host";
     case KIND_ENGINE: return "auto or jit";
+    case KIND_FIRMWARE: return "auto, none, bios or uefi";
     case KIND_PATH: return "the path of a file";
     case KIND_DISKS:
         return "at most 15 disks, FILE[,format=raw|qcow2][,ro], with "

@@ -95,6 +95,7 @@ check 'bash: options' '--cpu --cpus ' "$(in_bash run --cpu)"
 check 'bash: all options' "$(sort <<<"$options" | sed 's/^/--/' | tr '\n' ' ')" \
     "$(in_bash run -)"
 check 'bash: words' 'husk-v2 husk-v3 ' "$(in_bash run --cpu husk)"
+check 'bash: firmware' 'bios ' "$(in_bash create --firmware b)"
 check 'bash: files' 'README.md ' "$(in_bash run -k READ)"
 check 'bash: places' 'stdio ' "$(in_bash run --serial std)"
 

@@ -78,10 +78,14 @@ check 'a VM runs by its settings' 0 $?
 check 'nothing is wrong' '' "$(cat "$dir/err")"
 h run web -k "$dir/none"
 check 'options go over settings' 2 $?
-h create bare -d 64M
+h create bare -d 64M --firmware none
 h run bare
 check 'nothing to boot' 2 $?
 check 'it says so' 1 "$(grep -c 'nothing to boot' "$dir/err")"
+h set bare boot.firmware=bios
+check 'firmware for the disk' bios "$("$husk" get bare boot.firmware)"
+h set bare boot.firmware=coreboot
+check 'one that there is' 2 $?
 h run none
 check 'no such VM' 3 $?
 

@@ -46,6 +46,13 @@ struct blk_limits {
     uint64_t max_discard;
 };
 
+/* Bytes of a disk that lie in one piece in a file of the host. */
+struct blk_extent {
+    int fd;
+    uint64_t off;
+    unsigned token; /* of the format */
+};
+
 struct blk_ops {
     const char *name; /* of the format: "raw", "qcow2" */
     int (*readv)(struct blk *b, uint64_t off, const struct iovec *iov, int n);
@@ -53,6 +60,15 @@ struct blk_ops {
      * holds then is undefined. NULL = never. */
     int (*readv_cached)(struct blk *b, uint64_t off, const struct iovec *iov,
                         int n);
+    /*
+     * Where to read or overwrite these bytes of a BLK_DIRECT disk, by others
+     * and at once: they stay there until unmap, which says whether they were
+     * written. -EAGAIN if that takes waiting, an allocation, a copy, or more
+     * than one piece. NULL = always.
+     */
+    int (*map)(struct blk *b, uint64_t off, const struct iovec *iov, int n,
+               bool write, struct blk_extent *e);
+    void (*unmap)(struct blk *b, const struct blk_extent *e, bool written);
     int (*writev)(struct blk *b, uint64_t off, const struct iovec *iov, int n,
                   unsigned flags);
     int (*zero)(struct blk *b, uint64_t off, uint64_t len, unsigned flags);

@@ -25,7 +25,8 @@ struct blk_req {
     /* Called once, on a thread of the pool, with 0 or -errno. The request may
      * be freed or submitted again from here. */
     void (*done)(struct blk_req *r, int rc);
-    struct blk_req *next; /* the queue's own */
+    struct blk_req *next;  /* the queue's own */
+    struct blk_extent ext; /* likewise */
 };
 
 struct blkq;
@@ -34,6 +35,8 @@ struct blkq;
 struct blkq *blkq_new(struct blk *b, unsigned max_threads, struct err *err);
 /* Any thread; never fails. */
 void blkq_submit(struct blkq *q, struct blk_req *r);
+/* The same for all of a list, linked by next. */
+void blkq_submit_list(struct blkq *q, struct blk_req *list);
 /* Waits until nothing is under way. The caller submits nothing meanwhile. */
 void blkq_drain(struct blkq *q);
 /* Drains first. */

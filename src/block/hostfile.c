@@ -348,6 +348,14 @@ int hostfile_readv_cached(struct hostfile *f, uint64_t off,
                : -EAGAIN;
 }
 
+bool hostfile_is_plain(const struct hostfile *f, uint64_t off,
+                       const struct iovec *iov, int n)
+{
+    /* Blocks of 512 bytes: no request of sectors is ever bounced in part. */
+    return f->direct && f->align <= 512 && f->ops == &hostfile_kernel &&
+           n <= IOV_MAX && off <= INT64_MAX && pieces_aligned(f, off, iov, n);
+}
+
 int hostfile_read(struct hostfile *f, uint64_t off, void *buf, uint64_t len)
 {
     struct iovec one = {buf, len};

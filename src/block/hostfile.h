@@ -64,6 +64,10 @@ MUST_CHECK int hostfile_readv(struct hostfile *f, uint64_t off,
  * file or of alignment are in the way. */
 MUST_CHECK int hostfile_readv_cached(struct hostfile *f, uint64_t off,
                                      const struct iovec *iov, int n);
+/* Whether these pieces can be read and written at off through fd by others:
+ * past the page cache, aligned, and with no part of a block to be kept. */
+bool hostfile_is_plain(const struct hostfile *f, uint64_t off,
+                       const struct iovec *iov, int n);
 MUST_CHECK int hostfile_read(struct hostfile *f, uint64_t off, void *buf,
                              uint64_t len);
 /* dsync: on stable storage when it returns, as with RWF_DSYNC. */

@@ -112,6 +112,8 @@ static int q_flush_op(struct blk *b)
 static const struct blk_ops qcow2_ops = {.name = "qcow2",
                                          .readv = q_readv,
                                          .readv_cached = q_readv_cached,
+                                         .map = q_map_extent,
+                                         .unmap = q_unmap_extent,
                                          .writev = q_writev,
                                          .zero = q_zero,
                                          .discard = q_discard,

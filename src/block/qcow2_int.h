@@ -427,7 +427,13 @@ MUST_CHECK int q_flush_frozen(struct qcow2 *q) REQUIRES(q->lock);
 /* -- qcow2_io.c, qcow2_zero.c, qcow2_compress.c --------------------------- */
 
 int q_readv(struct blk *b, uint64_t off, const struct iovec *iov, int n);
+/* Whether an allocating write works on any of these guest clusters. */
+bool q_is_busy(const struct qcow2 *q, uint64_t first, uint64_t n)
+    REQUIRES(q->lock);
 int q_readv_cached(struct blk *b, uint64_t off, const struct iovec *iov, int n);
+int q_map_extent(struct blk *b, uint64_t off, const struct iovec *iov, int n,
+                 bool write, struct blk_extent *e);
+void q_unmap_extent(struct blk *b, const struct blk_extent *e, bool written);
 int q_writev(struct blk *b, uint64_t off, const struct iovec *iov, int n,
              unsigned flags);
 int q_zero(struct blk *b, uint64_t off, uint64_t len, unsigned flags);

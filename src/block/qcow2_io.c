@@ -179,7 +179,7 @@ static int write_file(struct qcow2 *q, uint64_t off, const struct iovec *iov,
     return rc;
 }
 
-static bool overlaps_busy(const struct qcow2 *q, uint64_t first, uint64_t n)
+bool q_is_busy(const struct qcow2 *q, uint64_t first, uint64_t n)
 {
     for (const struct q_alloc_busy *a = q->busy; a; a = a->next)
         if (ranges_overlap(first, n, a->first, a->n))
@@ -192,7 +192,7 @@ int q_ready(struct qcow2 *q, uint64_t first, uint64_t n)
     for (;;) {
         int rc = q_make_room(q);
 
-        if (rc || !overlaps_busy(q, first, n))
+        if (rc || !q_is_busy(q, first, n))
             return rc;
         (void)pthread_cond_wait(&q->changed, &q->lock.m);
     }

@@ -35,6 +35,25 @@ static int raw_readv_cached(struct blk *b, uint64_t off,
     return hostfile_readv_cached(&raw_of(b)->f, off, iov, n);
 }
 
+static int raw_map(struct blk *b, uint64_t off, const struct iovec *iov, int n,
+                   bool write, struct blk_extent *e)
+{
+    struct raw *r = raw_of(b);
+
+    (void)write;
+    if (!hostfile_is_plain(&r->f, off, iov, n))
+        return -EAGAIN;
+    *e = (struct blk_extent){.fd = r->f.fd, .off = off};
+    return 0;
+}
+
+static void raw_unmap(struct blk *b, const struct blk_extent *e, bool written)
+{
+    (void)e;
+    if (written)
+        atomic_fetch_add(&raw_of(b)->written, 1);
+}
+
 static int raw_writev(struct blk *b, uint64_t off, const struct iovec *iov,
                       int n, unsigned flags)
 {
@@ -130,6 +149,8 @@ static int raw_close(struct blk *b)
 static const struct blk_ops raw_ops = {.name = "raw",
                                        .readv = raw_readv,
                                        .readv_cached = raw_readv_cached,
+                                       .map = raw_map,
+                                       .unmap = raw_unmap,
                                        .writev = raw_writev,
                                        .zero = raw_zero,
                                        .discard = raw_discard,

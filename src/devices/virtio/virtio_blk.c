@@ -180,6 +180,7 @@ static void fill(struct virtio_blk *vb, const struct virtio_blk_config *cfg)
     vb->on_stuck = cfg->stuck;
     vb->opaque = cfg->opaque;
     vb->st.writeback = 1;
+    vb->batch_end = &vb->batch;
 }
 
 int virtio_blk_init(struct virtio_blk *vb, const struct virtio_env *env,

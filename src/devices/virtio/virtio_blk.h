@@ -71,6 +71,7 @@ struct virtio_blk {
     bool flush_failed;       /* and what was to be flushed may be lost */
     uint64_t quiet_until_ns; /* no more about failed requests before */
     struct virtio_blk_now now;
+    struct blk_req *batch, **batch_end; /* to be submitted together */
     struct virtio_blk_list stuck;
     unsigned nr_stuck;         /* those, and those tried again meanwhile */
     struct virtq_chain *chain; /* the one in hand */

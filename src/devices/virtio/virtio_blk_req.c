@@ -154,7 +154,20 @@ static void submit(struct virtio_blk *vb, struct virtio_blk_req *req)
     lock_take(&vb->pool_lock);
     vb->under_way++;
     lock_drop(&vb->pool_lock);
-    blkq_submit(vb->pool, &req->r);
+    *vb->batch_end = &req->r;
+    vb->batch_end = &req->r.next;
+    req->r.next = NULL;
+}
+
+/* Hand over what was submitted since the last time. */
+static void submit_batch(struct virtio_blk *vb)
+{
+    struct blk_req *batch = vb->batch;
+
+    vb->batch = NULL;
+    vb->batch_end = &vb->batch;
+    if (batch)
+        blkq_submit_list(vb->pool, batch);
 }
 
 static void report_data(const struct virtio_blk_req *req)
@@ -328,6 +341,7 @@ void virtio_blk_retry(struct virtio_blk *vb)
     vb->stuck = (struct virtio_blk_list){0};
     while ((req = list_take(&stuck)))
         submit(vb, req);
+    submit_batch(vb);
     lock_drop(&vb->vd.lock);
 }
 
@@ -570,6 +584,7 @@ bool virtio_blk_queue(struct virtio_dev *vd, unsigned q)
         }
         start(vb, q);
     }
+    submit_batch(vb);
     virtio_notify(vd, q); /* what needed no pool */
     return virtq_enable_kicks(vq) && virtio_queue_is_live(vd, q);
 }
@@ -621,21 +636,27 @@ void virtio_blk_queue_reset(struct virtio_dev *vd, unsigned q)
     forget(CONTAINER_OF(vd, struct virtio_blk, vd), q, q + 1);
 }
 
+/* Queue q's part of virtio_blk_redo; false if the device is broken. */
+static bool redo_queue(struct virtio_blk *vb, unsigned q)
+{
+    for (unsigned head = 0; head < VIRTIO_BLK_QUEUE_SIZE; head++) {
+        if (!is_taken(vb, q, (uint16_t)head))
+            continue;
+        if (!virtio_queue_is_live(&vb->vd, q))
+            return false;
+        if (virtq_chain_at(&vb->vd.vq[q], (uint16_t)head, vb->chain) < 0) {
+            virtio_break(&vb->vd);
+            return false;
+        }
+        start(vb, q);
+    }
+    return true;
+}
+
 void virtio_blk_redo(struct virtio_blk *vb)
 {
     drop_reqs(vb, 0, vb->type.nr_queues);
-    for (unsigned q = 0; q < vb->type.nr_queues; q++) {
-        for (unsigned head = 0; head < VIRTIO_BLK_QUEUE_SIZE; head++) {
-            if (!is_taken(vb, q, (uint16_t)head))
-                continue;
-            if (!virtio_queue_is_live(&vb->vd, q))
-                return;
-            if (virtq_chain_at(&vb->vd.vq[q], (uint16_t)head, vb->chain) < 0) {
-                virtio_break(&vb->vd);
-                return;
-            }
-            start(vb, q);
-        }
+    for (unsigned q = 0; q < vb->type.nr_queues && redo_queue(vb, q); q++)
         virtio_notify(&vb->vd, q);
-    }
+    submit_batch(vb);
 }

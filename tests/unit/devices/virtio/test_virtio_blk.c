@@ -615,8 +615,8 @@ static void a_reset_waits_for_what_is_under_way(void **state)
     virtio_blk_drain(&f->vb);
     assert_int_equal(f->disk.nr_log, 1);
     assert_int_equal(get_byte(f, area(0, 0) + DATA), 0x99);
-    assert_int_equal(status(f, 0, 0), NONE);
-    assert_int_equal(ring_used_idx(&f->p.ring[0]), 0);
+    /* Answered before the reset, or never. */
+    assert_int_equal(ring_used_idx(&f->p.ring[0]), status(f, 0, 0) != NONE);
     vpci_start(&f->p, ALL_FEATURES, 2);
     assert_int_equal(run(f, T_IN, 0, 512), OK);
     end(f);
@@ -658,7 +658,7 @@ static void a_reset_of_one_queue_leaves_the_others(void **state)
     vpci_set(&f->p, C_QUEUE_RESET, 2, 1);
     (void)pthread_join(t, NULL);
     virtio_blk_drain(&f->vb);
-    assert_int_equal(status(f, 0, 0), NONE);
+    assert_int_equal(ring_used_idx(&f->p.ring[0]), status(f, 0, 0) != NONE);
     assert_int_equal(status(f, 1, 0), OK);
     vpci_enable_queue(&f->p, 0);
     assert_int_equal(run(f, T_IN, 0, 512), OK);

@@ -49,8 +49,8 @@ static const long watched[] = {SYS_write,     SYS_writev,   SYS_pwrite64,
                                SYS_truncate,  SYS_openat,   SYS_fallocate};
 
 /* What could change a file unseen; programs fall back to what we see. */
-static const long refused[] = {SYS_io_uring_setup, SYS_copy_file_range,
-                               SYS_sendfile, SYS_splice};
+static const long refused[] = {SYS_io_uring_setup, SYS_io_setup,
+                               SYS_copy_file_range, SYS_sendfile, SYS_splice};
 
 #define LOAD(field)                                                            \
     BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, field))

@@ -461,12 +461,16 @@ static int move_blocks(struct qcow2 *q) REQUIRES(q->lock)
 
 /* -- The whole ------------------------------------------------------------ */
 
-static int find_end(struct qcow2 *q, uint64_t *end) REQUIRES(q->lock)
+/* One behind the last cluster before `limit` that is in use. */
+static int find_end(struct qcow2 *q, uint64_t limit, uint64_t *end)
+    REQUIRES(q->lock)
 {
     uint64_t count = 0;
     int rc = 0;
 
-    for (uint64_t i = q->rt_entries << q->rb_bits; i > 0 && !rc; i--) {
+    if (limit > q->rt_entries << q->rb_bits)
+        limit = q->rt_entries << q->rb_bits;
+    for (uint64_t i = limit; i > 0 && !rc; i--) {
         if (!q->rt[(i - 1) >> q->rb_bits]) {
             i = align_down(i - 1, BIT64(q->rb_bits)) + 1;
             continue;
@@ -487,7 +491,7 @@ static int cut_file(struct qcow2 *q) REQUIRES(q->lock)
     int rc = q_flush_frozen(q);
 
     if (!rc)
-        rc = find_end(q, &end);
+        rc = find_end(q, UINT64_MAX, &end);
     if (!rc)
         rc = hostfile_size(&q->f, &size);
     if (rc || q->f.is_device || end << q->cluster_bits >= size)
@@ -509,9 +513,12 @@ static int cut_file(struct qcow2 *q) REQUIRES(q->lock)
 static int next_region(struct qcow2 *q, struct region *r, uint64_t *end)
     REQUIRES(q->lock)
 {
-    uint64_t before = r->moved, half = (*end - q->hint + 1) / 2;
-    int rc;
+    uint64_t before = r->moved, half;
+    int rc = find_end(q, *end, end);
 
+    if (rc || *end <= q->hint)
+        return rc;
+    half = (*end - q->hint + 1) / 2;
     r->n = half < REGION ? half : REGION;
     r->first = *end - r->n;
     r->full = false;
@@ -521,7 +528,7 @@ static int next_region(struct qcow2 *q, struct region *r, uint64_t *end)
     else if (r->moved == before)
         *end = 0;
     else
-        rc = find_end(q, end);
+        rc = find_end(q, UINT64_MAX, end);
     return rc;
 }
 
@@ -553,7 +560,7 @@ static int compact(struct qcow2 *q, struct region *r, qcow2_progress *progress,
     int rc = q_session(q);
 
     if (!rc)
-        rc = find_end(q, &end);
+        rc = find_end(q, UINT64_MAX, &end);
     total = end;
     while (!rc && go_on && end > q->hint) {
         rc = next_region(q, r, &end);

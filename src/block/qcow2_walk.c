@@ -167,6 +167,15 @@ void q_entry_clusters(const struct qcow2 *q, uint64_t entry, uint64_t *first,
 
 /* -- Trees ---------------------------------------------------------------- */
 
+static void forget_seen(struct q_walk *w)
+{
+    if (w->seen && w->seen_first < w->seen_end)
+        memset(w->seen + w->seen_first / 8, 0,
+               w->seen_end / 8 - w->seen_first / 8 + 1);
+    w->seen_first = UINT64_MAX;
+    w->seen_end = 0;
+}
+
 static bool test_and_set(struct q_walk *w, uint64_t cluster)
 {
     uint8_t bit = (uint8_t)(1u << (cluster % 8));
@@ -174,6 +183,10 @@ static bool test_and_set(struct q_walk *w, uint64_t cluster)
 
     if (cluster >= w->seen_clusters)
         return false;
+    if (cluster < w->seen_first)
+        w->seen_first = cluster;
+    if (cluster >= w->seen_end)
+        w->seen_end = cluster + 1;
     was = w->seen[cluster / 8] & bit;
     w->seen[cluster / 8] |= bit;
     return was;
@@ -226,8 +239,7 @@ int q_walk_tree(struct q_walk *w, uint64_t l1_off, uint32_t l1_size,
     uint8_t *piece = malloc(L1_PIECE);
     int rc = piece ? 0 : -ENOMEM;
 
-    if (w->seen)
-        memset(w->seen, 0, w->seen_clusters / 8 + 1);
+    forget_seen(w);
     for (uint64_t i = 0; i < l1_size && !rc; i++) {
         uint64_t k = i % (L1_PIECE / 8), left = (l1_size - i) * 8ull;
 

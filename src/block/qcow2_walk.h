@@ -34,9 +34,10 @@ struct q_walk {
     uint64_t nr_all_chunks, nr_chunks; /* of the file; in memory */
     uint8_t *seen; /* a bit for each cluster: an L2 table of this L1 table */
     uint64_t seen_clusters;
-    uint8_t *table;        /* one cluster: an L2 table */
-    struct qcow2_check *c; /* findings go there */
-    uint64_t max_bad;      /* so many damages end the walk: -EUCLEAN */
+    uint64_t seen_first, seen_end; /* no bit is set outside of these */
+    uint8_t *table;                /* one cluster: an L2 table */
+    struct qcow2_check *c;         /* findings go there */
+    uint64_t max_bad;              /* so many damages end the walk: -EUCLEAN */
     bool report; /* references are looked at critically: the first window */
     bool again;  /* not the first time that all windows are counted */
     bool no_memory;

@@ -253,6 +253,7 @@ static pid_t start_watcher(const char *mnt, char **argv, int ready, int result)
 
     if (pid)
         return pid;
+    (void)setpgid(0, 0);
     program = start_program(mnt, argv, ready);
     if (program < 0 || waitpid(program, &status, 0) != program)
         status = -1;
@@ -279,8 +280,12 @@ static int serve(struct rec *rec, const char *mnt, char **argv)
     (void)!write(ready[1], "g", 1);
     (void)fuse_loop(rec->fuse);
     fuse_remove_signal_handlers(se);
-    if (read(result[0], &status, sizeof(status)) != sizeof(status))
+    /* Somebody else's signal may have ended the loop. */
+    (void)fcntl(result[0], F_SETFL, O_NONBLOCK);
+    if (read(result[0], &status, sizeof(status)) != sizeof(status)) {
         status = -1;
+        (void)kill(-watcher, SIGKILL);
+    }
     (void)waitpid(watcher, NULL, 0);
     (void)close(ready[1]);
     (void)close(result[0]);

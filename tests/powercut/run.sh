@@ -67,7 +67,7 @@ per_event=26
 recorder=
 prepare=
 
-one 'clusters of 512 bytes' $n --ops $((1000 * times)) --cluster-bits 9 \
+one 'clusters of 512 bytes' $n --ops $((800 * times)) --cluster-bits 9 \
     --cache 65536
 one 'clusters of 512, counts of 64 bits' $n --ops $((450 * times)) \
     --cluster-bits 9 --refcount-order 6 --sectors 2048
@@ -77,6 +77,8 @@ one 'clusters of 1 KiB, counts of 2 bits' $n --ops $((300 * times)) \
     --cluster-bits 10 --refcount-order 1
 one 'clusters of 4 KiB' $n --ops $((500 * times)) --cluster-bits 12 \
     --sectors 1024 --cache 65536
+one 'four threads' $n --ops $((120 * times)) --cluster-bits 10 --threads 4 \
+    --sectors 512
 one 'clusters of 64 KiB, settings' $n --ops $((200 * times)) \
     --cluster-bits 16 --sectors 2048 --settings
 per_event=8

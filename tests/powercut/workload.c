@@ -1,6 +1,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,6 +23,7 @@ enum {
     MAX_RUN = 512, /* sectors of a request, or */
     MAX_CLUSTERS = 4,
     MAX_SNAPSHOTS = 6,
+    MAX_THREADS = 8,
     DIRTY_MAX = 10 /* requests between flushes */
 };
 
@@ -29,12 +31,19 @@ struct shared {
     uint64_t seed, sectors, settings;
     _Atomic uint64_t seq, flushes;
     uint32_t next_id, snapshots[MAX_SNAPSHOTS], nr_snapshots;
-    unsigned since_flush, ops_left;
+    unsigned ops_left;
     bool killed; /* the last session was */
 };
 
+/* One of several threads has a part of the disk to itself for writing, and does
+ * not share its buffer or its dice. */
 struct work {
     struct shared *s;
+    uint64_t dice;
+    unsigned part, parts;
+    unsigned since_flush;
+    pthread_rwlock_t *whole; /* read: requests; write: the disk changes size */
+    _Atomic bool *stop;
     struct barrier barrier;
     const char *path, *create_by;
     uint64_t max_sectors;
@@ -47,13 +56,16 @@ struct work {
     uint8_t *buf;
 };
 
-static uint64_t next_random(struct work *w)
+static uint64_t mix64(uint64_t x)
 {
-    uint64_t x = w->s->seed += 0x9e3779b97f4a7c15ULL;
-
     x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9ULL;
     x = (x ^ x >> 27) * 0x94d049bb133111ebULL;
     return x ^ x >> 31;
+}
+
+static uint64_t next_random(struct work *w)
+{
+    return mix64(w->dice += 0x9e3779b97f4a7c15ULL);
 }
 
 static uint64_t below(struct work *w, uint64_t n)
@@ -86,12 +98,14 @@ static void pick_range(struct work *w, struct mark *k)
 {
     uint64_t cluster = (1ULL << w->cluster_bits) / SECTOR;
     uint64_t max = MAX_CLUSTERS * cluster;
+    uint64_t first = w->s->sectors * w->part / w->parts;
+    uint64_t end = w->s->sectors * (w->part + 1) / w->parts;
 
     if (below(w, 4))
         max = cluster < 4 ? 4 : cluster;
-    k->sector = below(w, w->s->sectors);
+    k->sector = first + below(w, end - first);
     /* Half of the ranges fill whole clusters. */
-    if (below(w, 2))
+    if (below(w, 2) && k->sector - k->sector % cluster >= first)
         k->sector -= k->sector % cluster;
     k->count = 1 + below(w, max);
     if (below(w, 2))
@@ -100,8 +114,8 @@ static void pick_range(struct work *w, struct mark *k)
         k->count = cluster;
     else if (!below(w, 8))
         k->count = MAX_RUN;
-    if (k->count > w->s->sectors - k->sector)
-        k->count = w->s->sectors - k->sector;
+    if (k->count > end - k->sector)
+        k->count = end - k->sector;
 }
 
 static void do_write(struct work *w)
@@ -167,7 +181,7 @@ static void do_flush(struct work *w)
     end(w, k, rc);
     if (rc)
         die("flush", strerror(-rc));
-    w->s->since_flush = 0;
+    w->since_flush = 0;
 }
 
 /* -- The whole image ----------------------------------------------------- */
@@ -386,7 +400,7 @@ static void close_image(struct work *w)
         die("close", strerror(-rc));
     end(w, k, 0);
     end(w, (struct mark){.op = MARK_CLOSED}, 0);
-    w->s->since_flush = 0;
+    w->since_flush = 0;
 }
 
 /* -- After a kill
@@ -439,44 +453,110 @@ static void tell_snapshots(struct work *w)
     qcow2_snaps_free(list, n);
 }
 
+/* A request to the disk. */
+static void one_request(struct work *w, unsigned dice)
+{
+    (void)pthread_rwlock_rdlock(w->whole);
+    if (w->since_flush++ >= DIRTY_MAX || dice < 20)
+        do_flush(w);
+    else if (dice < 60)
+        do_write(w);
+    else if (dice < 68)
+        do_zero(w);
+    else
+        do_discard(w);
+    (void)pthread_rwlock_unlock(w->whole);
+}
+
 static void one_op(struct work *w)
 {
     unsigned dice = (unsigned)below(w, 100);
 
-    if (w->s->since_flush >= DIRTY_MAX || dice < 20) {
-        do_flush(w);
+    if (dice < 78) {
+        one_request(w, dice);
         return;
     }
-    w->s->since_flush++;
-    if (dice < 60)
-        do_write(w);
-    else if (dice < 68)
-        do_zero(w);
-    else if (dice < 78)
-        do_discard(w);
-    else if (dice < 81)
-        do_resize(w);
-    else if (dice < 86)
+    if (dice < 84) {
+        (void)pthread_rwlock_wrlock(w->whole);
+        (dice < 81 ? do_resize : do_apply)(w);
+        (void)pthread_rwlock_unlock(w->whole);
+    } else if (dice < 89) {
         do_snapshot(w);
-    else if (dice < 89)
-        do_apply(w);
-    else if (dice < 92)
+    } else if (dice < 92) {
         do_delete(w);
-    else if (dice < 94)
+    } else if (dice < 94) {
         do_compact(w);
-    else if (dice < 95)
+    } else if (dice < 95) {
         do_check(w);
-    else if (dice < 96)
+    } else if (dice < 96) {
         do_rename(w);
-    else
+    } else {
         do_settings(w);
+    }
+}
+
+/* -- Other threads, which only write ----------------------------------------
+ */
+
+static uint8_t *new_buf(const struct work *w)
+{
+    uint8_t *buf = aligned_alloc(
+        4096, ((size_t)MAX_CLUSTERS << w->cluster_bits) + MAX_RUN * SECTOR);
+
+    if (!buf)
+        die("memory", strerror(errno));
+    return buf;
+}
+
+static void *requests(void *arg)
+{
+    struct work *w = arg;
+
+    while (!atomic_load(w->stop) && w->ops--)
+        one_request(w, (unsigned)below(w, 78));
+    free(w->buf);
+    return NULL;
+}
+
+static void start_threads(struct work *w, struct work *others,
+                          pthread_t *threads, unsigned ops)
+{
+    unsigned i;
+
+    for (i = 1; i < w->parts; i++) {
+        others[i] = *w;
+        others[i].part = i;
+        others[i].dice = next_random(w);
+        others[i].ops = 2 * ops;
+        others[i].buf = new_buf(w);
+        if (pthread_create(&threads[i], NULL, requests, &others[i]))
+            die("thread", strerror(errno));
+    }
+}
+
+static void stop_threads(struct work *w, const pthread_t *threads)
+{
+    unsigned i;
+
+    atomic_store(w->stop, true);
+    for (i = 1; i < w->parts; i++)
+        (void)pthread_join(threads[i], NULL);
 }
 
 /* One process: 0 if it closed the image, BARRIER_KILLED if it just ended. */
 static int session(struct work *w)
 {
-    unsigned ops = 1 + (unsigned)below(w, below(w, 3) ? 80 : 3);
+    unsigned ops;
+    /* Or else nobody ever gets it for writing. */
+    pthread_rwlock_t whole = PTHREAD_RWLOCK_WRITER_NONRECURSIVE_INITIALIZER_NP;
+    struct work others[MAX_THREADS];
+    pthread_t threads[MAX_THREADS];
+    _Atomic bool stop = false;
 
+    w->whole = &whole;
+    w->stop = &stop;
+    w->dice = mix64(w->s->seed++);
+    ops = 1 + (unsigned)below(w, below(w, 3) ? 80 : 3);
     if (!w->no_kills && !below(w, 3))
         w->barrier.end_in = 1 + (unsigned)below(w, below(w, 2) ? 8 : 120);
     open_image(w);
@@ -486,12 +566,14 @@ static int session(struct work *w)
         do_flush(w);
         w->s->killed = false;
     }
+    start_threads(w, others, threads, ops);
     for (; ops && w->s->ops_left; ops--) {
         w->s->ops_left--;
         one_op(w);
     }
     if (w->s->ops_left && !below(w, 3) && !w->no_kills)
         return BARRIER_KILLED;
+    stop_threads(w, threads);
     close_image(w);
     return 0;
 }
@@ -511,7 +593,7 @@ static void run(struct work *w)
             die("session", "failed");
         if (WEXITSTATUS(status) == BARRIER_KILLED) {
             end(w, (struct mark){.op = MARK_KILLED}, 0);
-            w->s->since_flush = 0;
+            w->since_flush = 0;
             w->s->killed = true;
         }
     }
@@ -569,7 +651,8 @@ static int usage(void)
                   "                [--max-sectors N] [--cluster-bits N]\n"
                   "                [--refcount-order N] [--cache BYTES]\n"
                   "                [--settings] [--direct]\n"
-                  "                [--no-snapshots] [--no-kills]\n"
+                  "                [--no-snapshots] [--no-kills] "
+                  "[--threads N]\n"
                   "                [--existing VERSION] | --base SECTORS\n"
                   "Works on disk.qcow2 in this folder, which it makes unless "
                   "it exists with\nevery sector holding VERSION (--base: makes "
@@ -592,6 +675,7 @@ static bool parse(struct work *w, int argc, char **argv, long *existing)
         {"direct", no_argument, NULL, 'd'},
         {"no-snapshots", no_argument, NULL, 'N'},
         {"no-kills", no_argument, NULL, 'K'},
+        {"threads", required_argument, NULL, 'T'},
         {"existing", required_argument, NULL, 'e'},
         {"base", required_argument, NULL, 'B'},
         {NULL, 0, NULL, 0}};
@@ -612,6 +696,7 @@ static bool parse(struct work *w, int argc, char **argv, long *existing)
         case 'd': w->direct = true; break;
         case 'N': w->no_snapshots = true; break;
         case 'K': w->no_kills = true; break;
+        case 'T': w->parts = n < MAX_THREADS ? (unsigned)n : MAX_THREADS; break;
         case 'e': *existing = (long)n; break;
         case 'B': exit(make_base(n));
         default: return false;
@@ -622,8 +707,10 @@ static bool parse(struct work *w, int argc, char **argv, long *existing)
 
 int main(int argc, char **argv)
 {
-    struct work w = {
-        .path = "disk.qcow2", .cluster_bits = 9, .refcount_order = 4};
+    struct work w = {.path = "disk.qcow2",
+                     .cluster_bits = 9,
+                     .refcount_order = 4,
+                     .parts = 1};
     struct mark ready = {.op = MARK_READY, .phase = MARK_END};
     long existing = -1;
 
@@ -637,8 +724,7 @@ int main(int argc, char **argv)
         return usage();
     if (w.max_sectors < w.s->sectors)
         w.max_sectors = 2 * w.s->sectors;
-    w.buf = aligned_alloc(4096, ((size_t)MAX_CLUSTERS << w.cluster_bits) +
-                                    MAX_RUN * SECTOR);
+    w.buf = new_buf(&w);
     w.barrier.marks =
         open("marks", O_CREAT | O_APPEND | O_WRONLY | O_CLOEXEC, 0644);
     if (!w.buf || w.barrier.marks < 0)

@@ -9,6 +9,7 @@
 #include "base/compiler.h"
 #include "cpu/engine.h"
 #include "machine/memlayout.h"
+#include "tests/unit/devices/virtio/fake_blk.h"
 #include "tests/unit/fail_alloc.h"
 #include "tests/unit/machine/fake_image.h"
 #include "tests/unit/test.h"
@@ -16,7 +17,7 @@
 /* pc.c, pc_map.c, pc_wire.c and pc_boot.c: a whole machine whose engine is the
  * test: "guest code" is a function that the first CPU runs once per start. */
 
-enum { NR_CPUS = 3 };
+enum { NR_CPUS = 3, NR_DISKS = 2 };
 
 struct guest {
     char kernel[64];
@@ -31,6 +32,8 @@ struct guest {
     char serial[16];
     size_t serial_len;
     uint64_t seen[8]; /* for the test to look at */
+    struct fake_blk disk[NR_DISKS];
+    struct pc_disk disks[NR_DISKS];
 };
 
 /* The engine's only instance: its functions get no other pointer to it. */
@@ -144,6 +147,8 @@ static struct pc_config config(struct guest *g)
                               .kernel = g->kernel,
                               .append = "",
                               .debug_exit = true,
+                              .disks = g->disks,
+                              .nr_disks = NR_DISKS,
                               .serial = {.write = on_serial, .opaque = g},
                               .event = on_event,
                               .opaque = g};
@@ -156,6 +161,10 @@ static struct guest *setup(void)
 
     memset(g, 0, sizeof(*g));
     write_kernel(g);
+    for (int i = 0; i < NR_DISKS; i++) {
+        fake_blk_init(&g->disk[i], 0);
+        g->disks[i].blk = &g->disk[i].blk;
+    }
     assert_int_equal(loop_new(&g->loop, &err), 0);
     return g;
 }
@@ -271,6 +280,27 @@ static void after_a_reset_everything_is_as_at_the_start(void **state)
     assert_true(g->seen[1] == 0x100200);
     assert_int_equal(g->serial_len, 4);
     assert_memory_equal(g->serial, "AAAA", 4);
+}
+
+/* The functions of slots 3 to 6. */
+static void code_look_for_disks(struct guest *g, struct vcpu *v)
+{
+    for (uint32_t i = 0; i < 4; i++) {
+        vcpu_pio_write(v, 0xcf8, 4, 0x80000000 | (3 + i) << 11);
+        g->seen[i] = vcpu_pio_read(v, 0xcfc, 4);
+    }
+    code_power_off(g, v);
+}
+
+static void disks_are_virtio_functions_in_their_order(void **state)
+{
+    struct guest *g = run(code_look_for_disks, 0);
+
+    (void)state;
+    assert_int_not_equal(g->seen[0], 0x10421af4); /* virtio 1.2, 4.1.2 */
+    assert_int_equal(g->seen[1], 0x10421af4);
+    assert_int_equal(g->seen[2], 0x10421af4);
+    assert_int_equal(g->seen[3], 0xffffffff);
 }
 
 static void code_look_around(struct guest *g, struct vcpu *v)
@@ -389,6 +419,7 @@ int main(void)
         cmocka_unit_test(of_two_events_the_first_counts),
         cmocka_unit_test(after_a_reset_everything_is_as_at_the_start),
         cmocka_unit_test(devices_are_where_a_pc_has_them),
+        cmocka_unit_test(disks_are_virtio_functions_in_their_order),
         cmocka_unit_test(firmware_left_caches_and_the_first_apic_set_up),
         cmocka_unit_test(the_first_apic_is_in_virtual_wire_mode),
         cmocka_unit_test(bad_configurations_make_no_machine),

@@ -174,6 +174,100 @@ static void test_data(void)
     CHECK_EQ(hits, 2);
 }
 
+/* What MOV SS meets is reported behind the next instruction, however that ends
+ * (SDM vol. 3, 6.8.3). */
+CODE(ss_nop, "movw (%rbx), %ss\n nop\n ret");
+CODE(ss_int3, "movw (%rbx), %ss\n int3\n ret");
+CODE(ss_icebp, "movw (%rbx), %ss\n .byte 0xf1\n ret");
+CODE(ss_load, "movw (%rbx), %ss\n movq (%rbx), %rax\n ret");
+CODE(ss_fault, "movw (%rbx), %ss\n ud2");
+
+static volatile uint64_t hits_at_trap;
+
+static void count_hits(struct frame *f)
+{
+    hits_at_trap = hits;
+    if (f->vector == 6)
+        guard_end(f);
+}
+
+static void access_ss(uint64_t code)
+{
+    static volatile uint64_t ss[2] = {SEL_DATA};
+
+    set_break(3, 1, (uint64_t)ss);
+    access(code, (uint64_t)ss);
+}
+
+extern const uint8_t trap_entries[]; /* 16 bytes each */
+
+static void test_mov_ss_data(void)
+{
+    uint64_t base = (uint64_t)ss_nop;
+
+    CHECK_EQ(guarded(access_ss, base).f.vector, NO_FAULT);
+    CHECK_EQ(hits, 1);
+    CHECK_EQ(rips[0], base + 3);
+    CHECK_EQ(dr6s[0] & 0xf, 2);
+
+    base = (uint64_t)ss_load; /* one trap for both */
+    CHECK_EQ(guarded(access_ss, base).f.vector, NO_FAULT);
+    CHECK_EQ(hits, 1);
+    CHECK_EQ(rips[0], base + 5);
+
+    set_handler(3, count_hits);
+    CHECK_EQ(guarded(access_ss, (uint64_t)ss_int3).f.vector, NO_FAULT);
+    CHECK_EQ(hits, 1);
+    CHECK_EQ(hits_at_trap, 1); /* before the handler's first instruction */
+    CHECK_EQ(rips[0], (uint64_t)trap_entries + 16 * 3);
+    set_handler(3, NULL);
+
+    CHECK_EQ(guarded(access_ss, (uint64_t)ss_icebp).f.vector, NO_FAULT);
+    CHECK_EQ(hits, 1); /* both in one */
+    CHECK_EQ(rips[0], (uint64_t)ss_icebp + 3);
+    CHECK_EQ(dr6s[0] & 0xf, 2);
+
+    set_handler(6, count_hits);
+    CHECK_EQ(guarded(access_ss, (uint64_t)ss_fault).f.vector, 6);
+    CHECK_EQ(hits, 1);
+    set_handler(6, NULL);
+    WRITE_DR(7, 0x400);
+}
+
+/* Gathers and masked moves meet what their masks let through. */
+CODE(gather,
+     "vpxor %ymm0, %ymm0, %ymm0\n vpcmpeqd %ymm1, %ymm1, %ymm1\n"
+     "vpslldq $8, %xmm1, %xmm1\n" /* elements 2 and 3 */
+     "vpxor %ymm2, %ymm2, %ymm2\n movl $0x10, %eax\n vmovd %eax, %xmm2\n"
+     "vpslldq $12, %xmm2, %xmm2\n" /* offsets 0, 0, 0, 16 */
+     "vpgatherdd %xmm1, (%rbx, %xmm2), %xmm0\n ret");
+CODE(masked, "vpcmpeqd %xmm1, %xmm1, %xmm1\n vpslldq $8, %xmm1, %xmm1\n"
+             "vpmaskmovd %xmm1, %xmm1, (%rbx)\n ret");
+
+static void test_elements(void)
+{
+    uint64_t page;
+
+    if (!has_avx() || !(cpuid(7, 0).ebx >> 5 & 1))
+        return;
+    page = page_alloc();
+    set_break(3, 3, page + 16);
+    access((uint64_t)gather, page);
+    CHECK_EQ(hits, 1);
+    CHECK_EQ(rips[0], (uint64_t)gather_end - 1);
+    set_break(3, 3, page + 4); /* of no element */
+    access((uint64_t)gather, page);
+    CHECK_EQ(hits, 0);
+    set_break(1, 3, page + 8);
+    access((uint64_t)masked, page);
+    CHECK_EQ(hits, 1);
+    CHECK_EQ(rips[0], (uint64_t)masked_end - 1);
+    set_break(1, 3, page + 4); /* masked off */
+    access((uint64_t)masked, page);
+    CHECK_EQ(hits, 0);
+    WRITE_DR(7, 0x400);
+}
+
 /* DR7.GD: touching a debug register is trapped before it happens. */
 static void touch_dr0(uint64_t v)
 {
@@ -240,6 +334,8 @@ int main(void)
     test_icebp();
     test_execute();
     test_data();
+    test_mov_ss_data();
+    test_elements();
     test_detect();
     test_de();
     test_user();

@@ -2,14 +2,29 @@
 
 /*
  * Data breakpoints: which of them an instruction is going to meet. It is
- * decoded again each time; the stack that interrupts and far transfers use,
- * gathers and masked moves do not count.
+ * decoded again each time. The stack that interrupts and far transfers use does
+ * not count; of gathers and masked moves, elements do as they are accessed
+ * (rare_vector.c).
  */
 
 static bool is_stack_pointer(ZydisRegister reg)
 {
     return reg == ZYDIS_REGISTER_RSP || reg == ZYDIS_REGISTER_ESP ||
            reg == ZYDIS_REGISTER_SP;
+}
+
+static bool by_element(const struct insn *in)
+{
+    switch (in->d.mnemonic) {
+    case ZYDIS_MNEMONIC_VMASKMOVPS:
+    case ZYDIS_MNEMONIC_VMASKMOVPD:
+    case ZYDIS_MNEMONIC_VPMASKMOVD:
+    case ZYDIS_MNEMONIC_VPMASKMOVQ:
+    case ZYDIS_MNEMONIC_MASKMOVQ:
+    case ZYDIS_MNEMONIC_MASKMOVDQU:
+    case ZYDIS_MNEMONIC_VMASKMOVDQU: return true;
+    default: return false; /* gathers have no operand of this kind */
+    }
 }
 
 static uint32_t operand_hits(struct rare *r, const ZydisDecodedOperand *op)
@@ -38,7 +53,7 @@ uint64_t breakpoint_data(void *opaque, uint64_t b, uint64_t c, uint64_t d)
     (void)b;
     (void)c;
     (void)d;
-    if (rare_decode(&r, &in) < 0)
+    if (rare_decode(&r, &in) < 0 || by_element(&in))
         return 0;
     for (unsigned i = 0; i < in.d.operand_count; i++)
         hits |= operand_hits(&r, &in.op[i]);

@@ -56,27 +56,34 @@ static bool any_data(const struct x86_state *st)
     return false;
 }
 
+uint32_t h_break_take(struct jit_vcpu *jv)
+{
+    uint32_t hits = jv->break_hits | jv->held_hits;
+
+    jv->break_hits = jv->held_hits = 0;
+    return hits;
+}
+
 static int raise(struct jit_vcpu *jv, uint32_t hits)
 {
-    jv->st.dr6 |= hits;
-    jv->break_hits = 0;
+    jv->st.dr6 |= hits | h_break_take(jv);
     return h_raise(jv, X86_DB, false, 0);
 }
 
 int h_break_trap(struct jit_vcpu *jv)
 {
-    return raise(jv, jv->break_hits);
+    return raise(jv, 0);
 }
 
-/* In front of each instruction. */
-int h_break(struct jit_vcpu *jv, uint64_t arg)
+/* In front of each instruction; shadowed: MOV SS is before it, whose trap waits
+ * until this one ends, be it by a fault (SDM vol. 3, 6.8.3). */
+int h_break(struct jit_vcpu *jv, uint64_t shadowed)
 {
     bool code64 = (jv->key & KEY_SIZE_MASK) == 2;
     gva_t gva = (code64 ? 0 : jv->st.seg[X86_CS].base) + jv->st.rip;
     uint32_t hits;
 
-    (void)arg;
-    if (jv->break_hits)
+    if (!shadowed && jv->break_hits | jv->held_hits)
         return h_break_trap(jv);
     if (jv->flags_other & X86_FLAGS_RF) {
         jv->flags_other &= ~X86_FLAGS_RF;

@@ -224,6 +224,8 @@ static const void *shadowed(struct jit_vcpu *jv)
     if (!tb)
         return translate(jv);
     jv->st.int_shadow = 0;
+    jv->held_hits |= jv->break_hits;
+    jv->break_hits = 0;
     return jit_code(jv->eng, tb, tb->entry);
 }
 
@@ -239,7 +241,7 @@ const void *h_lookup(struct jit_vcpu *jv)
     jv->stat[JIT_STAT_LOOKUP]++;
     if (jv->st.int_shadow)
         return shadowed(jv);
-    if (jv->break_hits && h_break_trap(jv) == H_EXIT)
+    if (jv->break_hits | jv->held_hits && h_break_trap(jv) == H_EXIT)
         return NULL;
     if (atomic_load(&jv->pending) && serve(jv) == H_EXIT)
         return NULL;

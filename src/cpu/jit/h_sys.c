@@ -183,8 +183,7 @@ int h_step_done(struct jit_vcpu *jv, uint64_t arg)
         h_mode_changed(jv);
         return H_EXIT;
     }
-    jv->st.dr6 |= 1u << 14 | jv->break_hits; /* BS */
-    jv->break_hits = 0;
+    jv->st.dr6 |= 1u << 14 | h_break_take(jv); /* BS */
     ev.vector = X86_DB;
     ev.type = X86_EVENT_EXCEPTION;
     ev.has_error = 0;

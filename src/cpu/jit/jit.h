@@ -234,6 +234,7 @@ struct jit_vcpu {
     enum engine_exit exit_reason;
     uint32_t step;       /* the debugger asked for one instruction */
     uint32_t break_hits; /* DR6 bits of data breakpoints that were met */
+    uint32_t held_hits;  /* by MOV SS: the trap waits for one instruction */
     uint64_t use_clock;
     uint32_t xkey;     /* bits that the wanted translation has beyond key */
     bool shadow_stale; /* frames of user code are another address space's */
@@ -548,8 +549,10 @@ int h_raise(struct jit_vcpu *jv, unsigned vector, bool has_error,
             uint32_t error);
 bool h_canonical(const struct jit_vcpu *jv, gva_t gva);
 
-/* h_break.c: deliver break_hits as a trap */
+/* h_break.c: deliver what was met as a trap */
 int h_break_trap(struct jit_vcpu *jv);
+/* DR6 bits of what was met; forgets it. */
+uint32_t h_break_take(struct jit_vcpu *jv);
 /* DR6 bits of the data breakpoints that an access meets. */
 uint32_t h_break_data(const struct x86_state *st, gva_t gva, uint64_t len,
                       bool write);

@@ -342,7 +342,10 @@ int rare_system(struct rare *r)
     case ZYDIS_MNEMONIC_INT: return int_n(r);
     case ZYDIS_MNEMONIC_INT3:
         return soft_interrupt(r, X86_BP, X86_EVENT_SOFT_EXC);
-    case ZYDIS_MNEMONIC_INT1: return soft_interrupt(r, X86_DB, X86_EVENT_ICEBP);
+    case ZYDIS_MNEMONIC_INT1:
+        /* One #DB for all: a second one would come in its handler. */
+        r->st->dr6 |= h_break_take(r->jv);
+        return soft_interrupt(r, X86_DB, X86_EVENT_ICEBP);
     case ZYDIS_MNEMONIC_INTO: return into(r);
     case ZYDIS_MNEMONIC_INVLPG: return invlpg(r);
     case ZYDIS_MNEMONIC_CLFLUSH:

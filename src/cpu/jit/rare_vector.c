@@ -294,6 +294,20 @@ static void vput(struct rare *r, ZydisRegister reg, const struct vreg *v,
     set_xstate_bv(r->st, xstate_bv(r->st) | X86_XCR0_SSE | X86_XCR0_AVX);
 }
 
+/* One element, accessed: breakpoints count what the mask lets through. */
+static int read_element(struct rare *r, gva_t gva, void *dst, unsigned size)
+{
+    r->jv->break_hits |= h_break_data(r->st, gva, size, false);
+    return rare_read_mem(r, gva, dst, size);
+}
+
+static int write_element(struct rare *r, gva_t gva, const void *src,
+                         unsigned size)
+{
+    r->jv->break_hits |= h_break_data(r->st, gva, size, true);
+    return rare_write_mem(r, gva, src, size);
+}
+
 /* Offset in its segment of element i of a gather. */
 static uint64_t gather_offset(const struct rare *r, const struct vreg *idx,
                               unsigned i, unsigned idx_size)
@@ -351,7 +365,7 @@ static int gather(struct rare *r, unsigned idx_size, unsigned size)
             rc = rare_linear(r, seg, gather_offset(r, &idx, i, idx_size), size,
                              false, &gva);
             if (rc == X86_OK)
-                rc = rare_read_mem(r, gva, element, size);
+                rc = read_element(r, gva, element, size);
             if (rc == X86_OK)
                 memcpy(&dst.b[at], element, size);
         }
@@ -387,9 +401,9 @@ static int masked_pass(struct rare *r, const ZydisDecodedOperand *mem,
         if (rc < 0)
             return rc;
         switch (what) {
-        case MASKED_LOAD: rc = rare_read_mem(r, a, &v->b[at], size); break;
+        case MASKED_LOAD: rc = read_element(r, a, &v->b[at], size); break;
         case MASKED_PROBE: rc = rare_probe_write(r, a, size); break;
-        default: rc = rare_write_mem(r, a, &v->b[at], size); break;
+        default: rc = write_element(r, a, &v->b[at], size); break;
         }
         if (rc < 0)
             return rc;
@@ -479,7 +493,7 @@ static int maskmov_bytes(struct rare *r)
     v = maskmov_reg(r, src);
     m = maskmov_reg(r, mask);
     for (unsigned i = 0; i < len; i++)
-        if (m[i] & 0x80 && rare_write_mem(r, gva + i, &v[i], 1) < 0)
+        if (m[i] & 0x80 && write_element(r, gva + i, &v[i], 1) < 0)
             return X86_FAULT;
     return X86_OK;
 }

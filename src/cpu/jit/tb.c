@@ -297,7 +297,7 @@ static void emit_breakpoint(struct gen *g)
     if (is_breakpoint(g->eng, g->cs_base + g->rip))
         gen_helper(g, h_stop, 0, g->rip);
     if (g->key & KEY_BREAK)
-        gen_helper(g, h_break, 0, g->rip);
+        gen_helper(g, h_break, g->key & KEY_ONE, g->rip);
 }
 
 static bool emit_block(struct gen *g, struct tb *tb)

@@ -12,6 +12,7 @@
 #include "block/open.h"
 #include "block/raw.h"
 #include "cli/progress.h"
+#include "cli/vm.h"
 
 enum { PIECE = 2 << 20, GRAIN = 64 << 10, HEAD = 4096 };
 
@@ -94,8 +95,21 @@ static int copy_piece(struct blk *from, struct blk *to, uint8_t *buf,
     return 0;
 }
 
-int copy_disk(const struct args *a, struct blk *from, struct blk *to,
-              const char *what, struct err *err)
+/* Where there is something from off on, as far as the file system knows; the
+ * size if there is nothing more. fd: a raw disk's file, or -1. */
+static uint64_t next_data(int fd, uint64_t off, uint64_t size)
+{
+    off_t at = fd < 0 ? (off_t)off : lseek(fd, (off_t)off, SEEK_DATA);
+
+    if (at < 0)
+        return errno == ENXIO ? size : off;
+    return (uint64_t)at < size ? (uint64_t)at & ~(uint64_t)(GRAIN - 1) : size;
+}
+
+/* All of one disk to another of the same size, which reads as zeroes. fd as
+ * for next_data. */
+static int copy_disk(const struct args *a, struct blk *from, int fd,
+                     struct blk *to, const char *what, struct err *err)
 {
     uint64_t size = blk_size(from);
     uint8_t *buf = malloc(PIECE);
@@ -105,7 +119,8 @@ int copy_disk(const struct args *a, struct blk *from, struct blk *to,
     if (!buf)
         return err_set(err, -ENOMEM, "%s: out of memory", what);
     progress_begin(&p, a, what);
-    for (uint64_t off = 0; rc == 0 && off < size; off += PIECE) {
+    for (uint64_t off = next_data(fd, 0, size); rc == 0 && off < size;
+         off = next_data(fd, off + PIECE, size)) {
         size_t len = size - off < PIECE ? (size_t)(size - off) : PIECE;
 
         rc = copy_piece(from, to, buf, off, len, what, err);
@@ -197,24 +212,55 @@ static int guess(const char *file, const char **format, struct err *err)
                    file, *format);
 }
 
-static int fill(const struct args *a, struct blk *from, struct vmfile *vf,
-                struct err *err)
+static int fill(const struct args *a, struct blk *from, int fd,
+                struct vmfile *vf, struct err *err)
 {
     struct blk *to = qcow2_blk(vmfile_qcow2(vf));
     int rc = blk_resize(to, (blk_size(from) + 511) & ~511ull, err);
 
-    return rc < 0 ? rc : copy_disk(a, from, to, a->verb->name, err);
+    return rc < 0 ? rc : copy_disk(a, from, fd, to, a->verb->name, err);
+}
+
+/* An image that somebody sent can be based on any file of the host, which the
+ * VM would then have. */
+static int check_backing(const struct args *a, const char *file,
+                         struct err *err)
+{
+    const struct qcow2_opts opts = {.flags = BLK_RDONLY | QCOW2_NO_BACKING};
+    struct qcow2_info info;
+    struct qcow2 *q = NULL;
+    int rc = qcow2_open(file, -1, &opts, &q, err);
+
+    if (rc < 0)
+        return rc;
+    qcow2_info(q, &info);
+    if (info.backing && !vm_confirm(a, "'%s' is based on '%s'. Read that, too?",
+                                    file, info.backing))
+        rc = err_set(err, -EACCES,
+                     "'%.120s' is based on '%.120s': --yes reads that, too",
+                     file, info.backing);
+    if (qcow2_close(q) < 0 && rc == 0)
+        rc = err_set(err, -EIO, "read '%s': input/output error", file);
+    return rc;
 }
 
 static int fill_native(const struct args *a, const char *file,
                        const char *format, struct vmfile *vf, struct err *err)
 {
     struct blk *from = NULL;
-    int rc = blk_open(file, -1, format, BLK_RDONLY, &from, err);
+    int rc = 0, fd = -1;
 
+    if (strcmp(format, "qcow2") == 0)
+        rc = check_backing(a, file, err);
+    if (rc == 0)
+        rc = blk_open(file, -1, format, BLK_RDONLY, &from, err);
     if (rc < 0)
         return rc;
-    rc = fill(a, from, vf, err);
+    if (strcmp(format, "raw") == 0)
+        fd = open(file, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    rc = fill(a, from, fd, vf, err);
+    if (fd >= 0)
+        (void)close(fd);
     if (blk_close(from) < 0 && rc == 0)
         rc = err_set(err, -EIO, "read '%s': input/output error", file);
     return rc;
@@ -282,7 +328,7 @@ static int write_native(const struct args *a, struct blk *disk,
 
     if (rc < 0)
         return rc;
-    rc = copy_disk(a, disk, to, a->verb->name, err);
+    rc = copy_disk(a, disk, -1, to, a->verb->name, err);
     closed = blk_close(to);
     if (rc == 0 && closed < 0) {
         errno = -closed;

@@ -23,8 +23,4 @@ MUST_CHECK int copy_out(const struct args *a, struct blk *disk,
 /* Whether it is one of those that husk knows, itself or through qemu-img. */
 bool copy_knows(const char *format);
 
-/* All of one disk to another of the same size, which reads as zeroes. */
-MUST_CHECK int copy_disk(const struct args *a, struct blk *from, struct blk *to,
-                         const char *what, struct err *err);
-
 #endif

@@ -91,7 +91,8 @@ const struct verb verbs[NR_VERBS] = {
      OPTIONS(run_options), HOME | ASKS, 0, 1, WORDS_VM, cmd_run},
     {"create", "init", "NAME", "make a VM",
      "NAME is the file NAME.husk in the home folder, or a path.",
-     OPTIONS(create_options), COMMON | SLOW, 1, 1, WORDS_NONE, cmd_create},
+     OPTIONS(create_options), COMMON | SLOW | ASKS, 1, 1, WORDS_NONE,
+     cmd_create},
     {"list", "ls ps", "[VM...]", "list VMs", "", OPTIONS(list_options), COMMON,
      0, MANY, WORDS_VM, cmd_list},
     {"info", "inspect show", "VM...", "say all about a VM", "", NO_OPTIONS,
@@ -134,7 +135,8 @@ const struct verb verbs[NR_VERBS] = {
     {"import", "", "FILE [NAME]", "make a VM of a disk image",
      "qcow2 and raw are read by husk itself, vmdk, vdi, vhdx and vhd through\n"
      "qemu-img. NAME is the file's unless it is given.",
-     OPTIONS(import_options), COMMON | SLOW, 1, 2, WORDS_FILE, cmd_import},
+     OPTIONS(import_options), COMMON | SLOW | ASKS, 1, 2, WORDS_FILE,
+     cmd_import},
     {"export", "", "VM", "write a VM's disk to an image",
      "qcow2 and raw are written by husk itself, the rest through qemu-img. "
      "The\n"

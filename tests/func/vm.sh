@@ -282,6 +282,11 @@ ok 'create from an image' create filled --from "$dir/in.img"
 check 'its size is the image'\''s' 104857600 "$("$husk" get filled disk)"
 sound 'an imported VM' "$HUSK_HOME/out.husk"
 if [ -n "$have_qemu" ]; then
+    qemu-img create -q -f qcow2 -F raw -b "$dir/in.img" "$dir/top.qcow2"
+    refuses 'what an image is based on is ours' 7 'is based on' import "$dir/top.qcow2"
+    ok 'we can agree' import --yes "$dir/top.qcow2"
+    ok 'its contents' export top -f raw -o "$dir/top.img"
+    check 'are those below' 0 "$(cmp "$dir/in.img" "$dir/top.img" >&2; echo $?)"
     for f in vmdk vdi vhdx vhd; do
         ok "export $f" export out -f $f -o "$dir/out.$f"
         ok "import $f" import "$dir/out.$f" "from-$f"

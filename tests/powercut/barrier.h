@@ -14,6 +14,9 @@ struct barrier {
     /* So many writes and syncs until the process ends on the spot, as if it
      * had been killed; 0: never. */
     unsigned end_in;
+    /* One of so many writes finds no space; 0: none. */
+    unsigned full_each;
+    _Atomic uint64_t writes;
 };
 
 enum { BARRIER_KILLED = 2 }; /* exit status */

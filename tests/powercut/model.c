@@ -412,7 +412,10 @@ static void listed_mark(struct model *m, const struct mark *k)
 
 void model_mark(struct model *m, const struct mark *k)
 {
+    if (m->closed)
+        m->failed = false;
     m->closed = false;
+    m->failed |= k->phase == MARK_FAILED;
     switch (k->op) {
     case MARK_READY:
         m->ready = true;

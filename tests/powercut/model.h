@@ -59,6 +59,7 @@ struct model {
     uint64_t settings[MODEL_SETTINGS];
     unsigned nr_settings;
     bool closed;
+    bool failed; /* something did since the last close: leaks are allowed */
     struct model_flush flushes[MODEL_FLUSHES];
     /* After a kill: what is there is known, but not yet stable. */
     bool unsettled;

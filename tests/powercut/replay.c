@@ -103,13 +103,16 @@ static const char *judge_new(struct replay *r)
  * version 2 does not have. Nothing at all may be where nobody looks for it at
  * the next open: the image says that it is clean.
  */
-static const char *judge_flags(const struct replay *r)
+static const char *judge_flags(struct replay *r)
 {
     const struct qreport *rep = &r->report;
     uint32_t flags = rep->not_copied + rep->false_copied;
 
-    if (slotread_mark(&r->img) == MARK_SHUT && (rep->leaks || flags))
-        return "said to be closed in order, and is not sound";
+    if (slotread_mark(&r->img) == MARK_SHUT && (rep->leaks || flags)) {
+        (void)snprintf(r->verify.why, sizeof(r->verify.why),
+                       "said to be closed in order: %s", rep->first);
+        return r->verify.why;
+    }
     if (flags && !r->opt->lenient && r->img.version >= 3 &&
         !(r->img.incompatible & QIMG_DIRTY))
         return rep->first;
@@ -131,9 +134,10 @@ static const char *judge(struct replay *r, const struct cut *c)
     why = judge_flags(r);
     if (why)
         return why;
-    if (r->model.closed && slotread_mark(&r->img) == MARK_OPEN)
+    if (r->model.closed && !r->model.failed &&
+        slotread_mark(&r->img) == MARK_OPEN)
         return "was closed in order, and does not say so";
-    if (r->model.closed && c->mode == CUT_ALL &&
+    if (r->model.closed && !r->model.failed && c->mode == CUT_ALL &&
         (rep->leaks || rep->not_copied || rep->false_copied))
         return rep->first;
     if (!verify_image(&r->verify, &r->model, &r->img))

@@ -1,7 +1,9 @@
 #!/bin/bash
 # Cut the power under husk's qcow2 store: record workloads, replay each prefix
 # and many subsets of what was not synced, judge every image (docs/testing.md).
-# OUT is the build tree. An argument is how many times as much to do (1).
+# OUT is the build tree, SAMPLES how many cuts of each workload other programs
+# get (6), SEED where the dice begin. An argument is how many times as much to do
+# (1).
 set -u
 cd "$(dirname "$0")/../.." || exit 1
 times=${1:-1}
@@ -62,7 +64,7 @@ one()
 
 have_qemu=1
 command -v qemu-img >/dev/null || have_qemu=0
-n=$((have_qemu * 6 * times))
+n=$((have_qemu * ${SAMPLES:-6} * times))
 per_event=26
 recorder=
 prepare=
@@ -79,6 +81,8 @@ one 'clusters of 4 KiB' $n --ops $((500 * times)) --cluster-bits 12 \
     --sectors 1024 --cache 65536
 one 'four threads' $n --ops $((120 * times)) --cluster-bits 10 --threads 4 \
     --sectors 512
+one 'a host that runs out of space' $n --ops $((250 * times)) --full 12 \
+    --cluster-bits 10
 one 'clusters of 64 KiB, settings' $n --ops $((200 * times)) \
     --cluster-bits 16 --sectors 2048 --settings
 per_event=8

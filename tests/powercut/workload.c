@@ -48,7 +48,7 @@ struct work {
     const char *path, *create_by;
     uint64_t max_sectors;
     uint32_t cluster_bits, refcount_order, cache_bytes;
-    unsigned ops;
+    unsigned ops, full_each;
     bool with_settings, direct, no_snapshots, no_kills;
     unsigned slot_syncs; /* of one change */
     struct qcow2 *q;
@@ -71,6 +71,12 @@ static uint64_t next_random(struct work *w)
 static uint64_t below(struct work *w, uint64_t n)
 {
     return next_random(w) % n;
+}
+
+/* What may fail when there is no space. */
+static bool failed(const struct work *w, int rc)
+{
+    return rc && !(w->barrier.full_each && rc == -ENOSPC);
 }
 
 static void die(const char *what, const char *why)
@@ -136,7 +142,7 @@ static void do_write(struct work *w)
     rc = blk_write(w->blk, k.sector * SECTOR, w->buf, k.count * SECTOR,
                    k.fua ? BLK_FUA : 0);
     end(w, k, rc);
-    if (rc)
+    if (failed(w, rc))
         die("write", strerror(-rc));
 }
 
@@ -150,7 +156,7 @@ static void do_zero(struct work *w)
     k = begin(w, k);
     rc = blk_zero(w->blk, k.sector * SECTOR, k.count * SECTOR, flags);
     end(w, k, rc);
-    if (rc)
+    if (failed(w, rc))
         die("zero", strerror(-rc));
 }
 
@@ -163,7 +169,7 @@ static void do_discard(struct work *w)
     k = begin(w, k);
     rc = blk_discard(w->blk, k.sector * SECTOR, k.count * SECTOR);
     end(w, k, rc);
-    if (rc)
+    if (failed(w, rc))
         die("discard", strerror(-rc));
 }
 
@@ -173,15 +179,16 @@ static struct mark flush_mark(struct work *w)
                          .seq = atomic_fetch_add(&w->s->flushes, 1) + 1};
 }
 
-static void do_flush(struct work *w)
+static bool do_flush(struct work *w)
 {
     struct mark k = begin(w, flush_mark(w));
     int rc = blk_flush(w->blk);
 
     end(w, k, rc);
-    if (rc)
+    if (failed(w, rc))
         die("flush", strerror(-rc));
     w->since_flush = 0;
+    return !rc;
 }
 
 /* -- The whole image ----------------------------------------------------- */
@@ -200,9 +207,9 @@ static void do_resize(struct work *w)
     k = begin(w, k);
     rc = blk_resize(w->blk, k.seq * SECTOR, &err);
     end(w, k, rc);
-    if (rc)
+    if (failed(w, rc))
         die("resize", err.text);
-    w->s->sectors = k.seq;
+    w->s->sectors = blk_size(w->blk) / SECTOR;
 }
 
 static void do_snapshot(struct work *w)
@@ -223,9 +230,10 @@ static void do_snapshot(struct work *w)
     end(w, k, rc);
     if (rc == -EOVERFLOW)
         return;
-    if (rc)
+    if (failed(w, rc))
         die("snapshot", err.text);
-    w->s->snapshots[w->s->nr_snapshots++] = k.id;
+    if (!rc)
+        w->s->snapshots[w->s->nr_snapshots++] = k.id;
 }
 
 /* Apply may change the size of the disk. */
@@ -243,7 +251,7 @@ static void do_apply(struct work *w)
     k = begin(w, k);
     rc = qcow2_snap_apply(w->q, id, &err);
     end(w, k, rc);
-    if (rc && rc != -EOVERFLOW)
+    if (failed(w, rc) && rc != -EOVERFLOW)
         die("apply", err.text);
     w->s->sectors = blk_size(w->blk) / SECTOR;
 }
@@ -264,9 +272,10 @@ static void do_delete(struct work *w)
     k = begin(w, k);
     rc = qcow2_snap_delete(w->q, id, &err);
     end(w, k, rc);
-    if (rc)
+    if (failed(w, rc))
         die("delete", err.text);
-    w->s->snapshots[i] = w->s->snapshots[--w->s->nr_snapshots];
+    if (!rc)
+        w->s->snapshots[i] = w->s->snapshots[--w->s->nr_snapshots];
 }
 
 static void do_compact(struct work *w)
@@ -277,7 +286,7 @@ static void do_compact(struct work *w)
     int rc = qcow2_compact(w->q, NULL, NULL, &saved, &err);
 
     end(w, k, rc);
-    if (rc)
+    if (failed(w, rc))
         die("compact", err.text);
 }
 
@@ -289,8 +298,10 @@ static void do_check(struct work *w)
     int rc = qcow2_check(w->q, true, &c, NULL, NULL, &err);
 
     end(w, k, rc);
-    if (rc)
+    if (failed(w, rc))
         die("check", err.text);
+    if (rc)
+        return;
     if (c.low + c.overlaps + c.outside + c.invalid + c.copied)
         die("check", "there is damage");
 }
@@ -312,7 +323,7 @@ static void do_rename(struct work *w)
     rc = qcow2_snap_change(w->q, id, name, w->buf, (uint32_t)below(w, 900),
                            &err);
     end(w, k, rc);
-    if (rc)
+    if (failed(w, rc))
         die("rename", err.text);
 }
 
@@ -378,33 +389,41 @@ static void do_settings(struct work *w)
 
 /* -- Sessions ------------------------------------------------------------ */
 
-static void open_image(struct work *w)
+/* False: there was no space for its recovery. */
+static bool open_image(struct work *w)
 {
     struct qcow2_opts opts = {.flags = w->direct ? BLK_DIRECT : 0,
                               .cache_bytes = w->cache_bytes,
                               .host = &barrier_ops,
                               .host_arg = &w->barrier};
     struct err err;
+    int rc = qcow2_open(w->path, -1, &opts, &w->q, &err);
 
-    if (qcow2_open(w->path, -1, &opts, &w->q, &err))
+    if (failed(w, rc))
         die("open", err.text);
+    if (rc)
+        return false;
     w->blk = qcow2_blk(w->q);
+    return true;
 }
 
-static void close_image(struct work *w)
+/* False: there was no space for what was still to be written. */
+static bool close_image(struct work *w)
 {
     struct mark k = begin(w, flush_mark(w));
     int rc = qcow2_close(w->q);
 
-    if (rc)
+    end(w, k, rc);
+    if (failed(w, rc))
         die("close", strerror(-rc));
-    end(w, k, 0);
+    if (rc)
+        return false;
     end(w, (struct mark){.op = MARK_CLOSED}, 0);
     w->since_flush = 0;
+    return true;
 }
 
-/* -- After a kill
- * ---------------------------------------------------------------- */
+/* -- After a kill -------------------------------------------------------- */
 
 /* Tell of what is there: runs of sectors of one version. */
 static void tell_contents(struct work *w)
@@ -458,7 +477,7 @@ static void one_request(struct work *w, unsigned dice)
 {
     (void)pthread_rwlock_rdlock(w->whole);
     if (w->since_flush++ >= DIRTY_MAX || dice < 20)
-        do_flush(w);
+        (void)do_flush(w);
     else if (dice < 60)
         do_write(w);
     else if (dice < 68)
@@ -555,15 +574,19 @@ static int session(struct work *w)
 
     w->whole = &whole;
     w->stop = &stop;
-    w->dice = mix64(w->s->seed++);
+    w->dice = mix64(w->s->seed += 0x632be59bd9b4e019ULL);
     ops = 1 + (unsigned)below(w, below(w, 3) ? 80 : 3);
     if (!w->no_kills && !below(w, 3))
         w->barrier.end_in = 1 + (unsigned)below(w, below(w, 2) ? 8 : 120);
-    open_image(w);
+    w->barrier.full_each = w->full_each;
+    atomic_store(&w->barrier.writes, next_random(w));
+    if (!open_image(w))
+        return BARRIER_KILLED;
     if (w->s->killed) {
         tell_snapshots(w);
         tell_contents(w);
-        do_flush(w);
+        if (!do_flush(w))
+            return BARRIER_KILLED;
         w->s->killed = false;
     }
     start_threads(w, others, threads, ops);
@@ -574,8 +597,7 @@ static int session(struct work *w)
     if (w->s->ops_left && !below(w, 3) && !w->no_kills)
         return BARRIER_KILLED;
     stop_threads(w, threads);
-    close_image(w);
-    return 0;
+    return close_image(w) ? 0 : BARRIER_KILLED;
 }
 
 static void run(struct work *w)
@@ -652,7 +674,7 @@ static int usage(void)
                   "                [--refcount-order N] [--cache BYTES]\n"
                   "                [--settings] [--direct]\n"
                   "                [--no-snapshots] [--no-kills] "
-                  "[--threads N]\n"
+                  "[--threads N] [--full N]\n"
                   "                [--existing VERSION] | --base SECTORS\n"
                   "Works on disk.qcow2 in this folder, which it makes unless "
                   "it exists with\nevery sector holding VERSION (--base: makes "
@@ -676,6 +698,7 @@ static bool parse(struct work *w, int argc, char **argv, long *existing)
         {"no-snapshots", no_argument, NULL, 'N'},
         {"no-kills", no_argument, NULL, 'K'},
         {"threads", required_argument, NULL, 'T'},
+        {"full", required_argument, NULL, 'f'},
         {"existing", required_argument, NULL, 'e'},
         {"base", required_argument, NULL, 'B'},
         {NULL, 0, NULL, 0}};
@@ -696,6 +719,7 @@ static bool parse(struct work *w, int argc, char **argv, long *existing)
         case 'd': w->direct = true; break;
         case 'N': w->no_snapshots = true; break;
         case 'K': w->no_kills = true; break;
+        case 'f': w->full_each = (unsigned)n; break;
         case 'T': w->parts = n < MAX_THREADS ? (unsigned)n : MAX_THREADS; break;
         case 'e': *existing = (long)n; break;
         case 'B': exit(make_base(n));

@@ -198,11 +198,11 @@ int disks_open(struct disks *ds, const struct vmm_config *cfg,
     timer_init(&ds->watch, loop, on_watch, ds);
     rc = open_all(ds, cfg, err);
     if (rc < 0)
-        disks_close(ds);
+        (void)disks_close(ds);
     return rc;
 }
 
-static void close_one(struct disk *d)
+static int close_one(struct disk *d)
 {
     int rc = d->owned ? blk_close(d->blk) : 0;
 
@@ -214,13 +214,20 @@ static void close_one(struct disk *d)
     if (d->fd >= 0)
         (void)close(d->fd);
     free(d->path);
+    return rc;
 }
 
-void disks_close(struct disks *ds)
+int disks_close(struct disks *ds)
 {
+    int rc = 0;
+
     timer_cancel(&ds->watch);
-    while (ds->nr)
-        close_one(&ds->disk[--ds->nr]);
+    while (ds->nr) {
+        int one = close_one(&ds->disk[--ds->nr]);
+
+        rc = rc < 0 ? rc : one;
+    }
+    return rc;
 }
 
 /* --- While the machine runs ------------------------------------------------

@@ -35,8 +35,9 @@ struct disks {
 /* Open them all, or none: -errno with err. */
 MUST_CHECK int disks_open(struct disks *ds, const struct vmm_config *cfg,
                           struct loop *loop, struct err *err);
-/* Flush and close; says what goes wrong. After the machine is gone. */
-void disks_close(struct disks *ds);
+/* Flush and close; says what goes wrong. After the machine is gone. -errno if
+ * what was written last may be lost. */
+int disks_close(struct disks *ds);
 
 /* Look at the files from now on. */
 void disks_watch(struct disks *ds);

@@ -290,7 +290,7 @@ static int vcpu_create(void *engine, struct vcpu *v, struct err *err)
     set_glue(jv);
     reset_sets(jv);
     jv->xcr0_save = X86_XCR0_X87 | X86_XCR0_SSE | X86_XCR0_AVX;
-    jv->jc_mask = (uint64_t)(JC_ENTRIES - 1) << JC_SHIFT;
+    jv->jc_mask = JC_ENTRIES - 1;
     jv->tlb_mask = (uint64_t)(TLB_ENTRIES - 1) << GPAGE_SHIFT;
     jv->mxcsr_default = 0x1f80;
     jv->slot_mask = ~(uint64_t)0xff8;
@@ -330,9 +330,10 @@ static void log_stats(const struct jit_vcpu *jv)
     for (unsigned i = 0; i < JIT_NR_STATS; i++)
         log_debug("jit", "vcpu%u: %llu %s", jv->v->index,
                   (unsigned long long)jv->stat[i], names[i]);
-    log_debug("jit", "code cache: %u bytes, %u blocks, %u links, %u maps",
+    log_debug("jit",
+              "code cache: %u bytes, %u blocks, %u links, %u maps, %u slots",
               jv->eng->code_used, jv->eng->nr_tbs, jv->eng->nr_links,
-              jv->eng->nr_maps);
+              jv->eng->nr_maps, jv->eng->nr_slots);
 }
 
 static void vcpu_destroy(struct vcpu *v)

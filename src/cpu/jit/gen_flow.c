@@ -142,45 +142,11 @@ void gen_link_unhoisted(struct gen *g, uint8_t *patch, uint64_t rip)
     }
 }
 
-/* A new slot leads to the glue everywhere. Nobody runs code that uses it. */
-static void empty_slot(struct jit_engine *eng, uint32_t n)
-{
-    for (unsigned i = 0; i < eng->nr_vcpus; i++)
-        for (unsigned s = 0; eng->vcpu[i] && s < JIT_NR_SETS; s++)
-            eng->vcpu[i]->sets[s].tables->slot[n] = glue_slot;
-}
-
-/*
- * The slot of a jump to another page, or 0. Kernel pages have links; others
- * are good for one address space only. Slots enter by the pending test, since
- * no one knows here whether the jump closes a loop.
- */
-static uint32_t slot_for(struct gen *g, uint64_t target)
-{
-    struct jit_engine *eng = g->eng;
-    uint32_t key = g->key & ~(uint32_t)(KEY_UNHOISTED | KEY_ONE);
-    uint32_t page = gen_shared(g) ? (uint32_t)(g->pg - eng->pages) : 0;
-    uint32_t h =
-        (uint32_t)(((target ^ (uint64_t)page << 32) * 0x9e3779b97f4a7c15ull) >>
-                   48) ^
-        (key & 0xffff);
-    uint16_t *hint = &eng->slot_hash[h];
-
-    if (*hint && eng->slots[*hint].rip == target &&
-        eng->slots[*hint].key == key && eng->slots[*hint].page == page)
-        return *hint;
-    if (eng->nr_slots == SLOT_MAX)
-        return 0;
-    eng->slots[eng->nr_slots] = (struct jit_slot){target, key, page};
-    *hint = (uint16_t)eng->nr_slots;
-    empty_slot(eng, eng->nr_slots);
-    return eng->nr_slots++;
-}
-
 /* jmp or call (ModRM extension 4 or 2) to a target on another page */
 static void leave_page(struct gen *g, uint64_t target, bool call)
 {
-    uint32_t slot = slot_for(g, target);
+    uint32_t page = gen_shared(g) ? (uint32_t)(g->pg - g->eng->pages) : 0;
+    uint32_t slot = h_slot_for(g->eng, target, g->key, page);
 
     if (slot) {
         e_mov_imm(&g->e, R_T0, slot);
@@ -248,7 +214,10 @@ static void by_jump_cache(struct gen *g, uint32_t kind)
         by_glue(g, kind);
         return;
     }
-    e_bytes(&g->e, "\x65\xc4\x62\xaa\xf5", 5); /* pext r11, r10, gs:[] */
+    e_bytes(&g->e, "\xc4\x43\xfb\xf0\xda", 5); /* rorx r11, r10, imm8 */
+    e_u8(&g->e, JC_MIX);
+    e_lea(&g->e, 1, R_T1, e_at_idx(R_T1, R_T0, 1, 0));
+    e_bytes(&g->e, "\x65\xc4\x62\xa2\xf5", 5); /* pext r11, r11, gs:[] */
     e_gs_operand(&g->e, R_T1, JV_JC_MASK);
     e_store_gs(&g->e, JV_RCX_SAVE, R_CX);
     e_lea(&g->e, 1, R_T1, e_at_idx(R_T1, R_T1, 1, 0));

@@ -243,7 +243,9 @@ glue_jump_slow:
 .macro GLUE_JMP_MODE name, mode, slow
     .globl \name
 \name:
-    pext r11, r10, gs:[JV_JC_MASK]
+    rorx r11, r10, JC_MIX
+    lea r11, [r11 + r10]
+    pext r11, r11, gs:[JV_JC_MASK]
     mov gs:[JV_RCX_SAVE], rcx
     lea r11, [r11 + r11]
     mov rcx, gs:[r11 * 8 + JC_BASE(\mode)]

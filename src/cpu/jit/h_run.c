@@ -170,8 +170,7 @@ bool h_wakes(struct jit_vcpu *jv)
 
 static struct jit_jc_entry *jc_slot(struct jit_vcpu *jv, uint64_t rip)
 {
-    return &jv->set->tables
-                ->jc[key_mode(jv->key)][rip >> JC_SHIFT & (JC_ENTRIES - 1)];
+    return &jv->set->tables->jc[key_mode(jv->key)][jit_jc_index(rip)];
 }
 
 static uint64_t page_number(const struct jit_vcpu *jv, gpa_t gpa)
@@ -259,8 +258,7 @@ const void *h_lookup(struct jit_vcpu *jv)
     /* By the pending test: a cycle of indirect jumps has no other. */
     jc->host = jit_code(jv->eng, tb, tb->indirect);
     jc->tag = (uint64_t)0 - jv->st.rip;
-    h_jc_note(jv->set, key_mode(jv->key),
-              jv->st.rip >> JC_SHIFT & (JC_ENTRIES - 1),
+    h_jc_note(jv->set, key_mode(jv->key), jit_jc_index(jv->st.rip),
               global && jv->st.rip >> 63 && !tb->gpa2);
     return jc->host;
 }

@@ -132,6 +132,15 @@ unsigned h_tb_insn(struct jit_engine *eng, const struct tb *tb,
     return guest;
 }
 
+static struct jit_page *page_of(struct jit_engine *eng, gpa_t gpa)
+{
+    const struct gmem_bank *b = gmem_bank(eng->gmem, gpa, 1);
+
+    if (!b)
+        return NULL;
+    return &eng->pages[b->page_idx + ((gpa - b->start) >> GPAGE_SHIFT)];
+}
+
 /* -- Links ---------------------------------------------------------------- */
 
 static void patch_rel32(struct jit_engine *eng, uint32_t at, uint32_t target)
@@ -187,30 +196,79 @@ static uint8_t *put_shared_rip(uint8_t *p, uint32_t off)
     return put_u32(p, off);
 }
 
+/* A new slot leads to the glue everywhere. Nobody runs code that uses it. */
+static void empty_slot(struct jit_engine *eng, uint32_t n)
+{
+    for (unsigned i = 0; i < eng->nr_vcpus; i++)
+        for (unsigned s = 0; eng->vcpu[i] && s < JIT_NR_SETS; s++)
+            eng->vcpu[i]->sets[s].tables->slot[n] = glue_slot;
+}
+
+uint32_t h_slot_for(struct jit_engine *eng, uint64_t target, uint32_t key,
+                    uint32_t page)
+{
+    uint64_t mixed = (target ^ (uint64_t)page << 32) * 0x9e3779b97f4a7c15ull;
+    uint16_t *hint;
+
+    key &= ~(uint32_t)(KEY_UNHOISTED | KEY_ONE);
+    hint = &eng->slot_hash[(uint32_t)(mixed >> 48) ^ (key & 0xffff)];
+    if (*hint && eng->slots[*hint].rip == target &&
+        eng->slots[*hint].key == key && eng->slots[*hint].page == page)
+        return *hint;
+    if (eng->nr_slots == SLOT_MAX)
+        return 0;
+    eng->slots[eng->nr_slots].rip = target;
+    eng->slots[eng->nr_slots].key = key;
+    eng->slots[eng->nr_slots].page = page;
+    *hint = (uint16_t)eng->nr_slots;
+    empty_slot(eng, eng->nr_slots);
+    return eng->nr_slots++;
+}
+
+/* The slot of a link to a user block that lies on two pages; 0: none. */
+static uint32_t link_slot(struct jit_vcpu *jv, const struct tb *from)
+{
+    bool shared = from->key & KEY_SHARED;
+    uint64_t target = jv->st.rip - (shared ? jv->slide : 0);
+
+    if (key_mode(jv->key) != JIT_USER)
+        return 0;
+    return h_slot_for(
+        jv->eng, target, from->key,
+        shared ? (uint32_t)(page_of(jv->eng, from->gpa) - jv->eng->pages) : 0);
+}
+
 /*
- * The link's target cannot be relied on: let it be found by the jump cache
- * (mov r10, RIP; jmp gs:[glue]). The code for that is made here, since few
- * links need it.
+ * The link's target cannot be relied on: let it be found by a slot, or by the
+ * jump cache (mov r10, slot or RIP; jmp gs:[...]). The code for that is made
+ * here, since few links need it.
  */
 void h_tb_link_alt(struct jit_vcpu *jv, uint32_t n)
 {
     struct jit_engine *eng = jv->eng;
-    uint32_t at = eng->code_used, glue;
+    const struct tb *from = &eng->tbs[eng->links[n].from];
+    uint32_t at = eng->code_used, way, slot;
     uint8_t *p = eng->code_rw + at;
 
     if (at + 32 > eng->code_size || eng->links[n].rekey)
         return; /* by the glue each time, then */
-    glue = JV_GLUE + 8 * (GLUE_JMP + key_mode(jv->key));
-    if (eng->tbs[eng->links[n].from].key & KEY_SHARED)
+    way = JV_GLUE + 8 * (GLUE_JMP + key_mode(jv->key));
+    slot = link_slot(jv, from);
+    if (slot) {
+        *p++ = 0x41; /* mov r10d, slot */
+        *p++ = 0xba;
+        p = put_u32(p, slot);
+        way = SLOT_BASE + 8 * slot;
+    } else if (from->key & KEY_SHARED) {
         p = put_shared_rip(p, (uint32_t)(jv->st.rip - jv->slide));
-    else
+    } else {
         p = put_rip(p, jv->st.rip);
-    *p++ = 0x65; /* jmp gs:[glue] */
+    }
+    *p++ = 0x65; /* jmp gs:[way] */
     *p++ = 0xff;
     *p++ = 0x24;
     *p++ = 0x25;
-    for (unsigned i = 0; i < 4; i++)
-        *p++ = (uint8_t)(glue >> 8 * i);
+    p = put_u32(p, way);
     eng->code_used = (uint32_t)(p - eng->code_rw);
     patch_rel32(eng, eng->links[n].patch, at);
 }
@@ -365,15 +423,6 @@ void h_kpages_cr3(struct jit_vcpu *jv)
 static uint32_t *page_link(struct tb *tb, gpa_t page)
 {
     return (tb->gpa & ~GPAGE_MASK) == page ? &tb->page_next : &tb->page2_next;
-}
-
-static struct jit_page *page_of(struct jit_engine *eng, gpa_t gpa)
-{
-    const struct gmem_bank *b = gmem_bank(eng->gmem, gpa, 1);
-
-    if (!b)
-        return NULL;
-    return &eng->pages[b->page_idx + ((gpa - b->start) >> GPAGE_SHIFT)];
 }
 
 static void page_remove(struct jit_engine *eng, struct tb *tb, gpa_t page)

@@ -45,7 +45,7 @@ void h_slots_clear(struct jit_set *set)
 }
 
 /* In the lists of what was inserted: a flush of one address space keeps it. */
-enum { LIST_GLOBAL_JC = 1 << 15 };
+#define LIST_GLOBAL_JC  (1u << 31)
 #define LIST_GLOBAL_TLB (1u << 31)
 
 static void jc_forget_one(struct jit_set *set, unsigned n)
@@ -59,7 +59,7 @@ void h_jc_note(struct jit_set *set, unsigned mode, unsigned i, bool global)
 {
     if (set->nr_jc < JIT_LIST)
         set->jc_list[set->nr_jc++] =
-            (uint16_t)(mode << JC_BITS | i | (global ? LIST_GLOBAL_JC : 0));
+            mode << JC_BITS | i | (global ? LIST_GLOBAL_JC : 0);
 }
 
 void h_jc_clear(struct jit_set *set)
@@ -161,16 +161,18 @@ static void set_flush(struct jit_set *set)
         h_tables_clear(set);
 }
 
-static void jc_forget_range(struct jit_set *set, uint64_t vpn, unsigned from)
+/* Entries of [gva, gva + len), which is part of a page. */
+static void jc_forget_range(struct jit_set *set, gva_t gva, unsigned len)
 {
-    unsigned per_page = 1u << (GPAGE_SHIFT - JC_SHIFT);
-    unsigned base = (unsigned)(vpn * per_page) & (JC_ENTRIES - 1);
+    unsigned first = jit_jc_index(gva);
+    unsigned n = len + (len >> JC_MIX) + 1;
 
     for (unsigned m = 0; m < JIT_NR_MODES; m++)
-        for (unsigned i = base + from; i < base + per_page; i++) {
+        for (unsigned k = 0; k < n; k++) {
+            unsigned i = (first + k) & (JC_ENTRIES - 1);
             struct jit_jc_entry *e = &set->tables->jc[m][i];
 
-            if ((uint64_t)(0 - e->tag) >> GPAGE_SHIFT == vpn)
+            if (((uint64_t)0 - e->tag) - gva < len)
                 e->tag = jit_jc_never(i);
         }
 }
@@ -179,9 +181,10 @@ static void jc_forget_range(struct jit_set *set, uint64_t vpn, unsigned from)
 static void forget_page(struct jit_set *set, uint64_t vpn)
 {
     struct jit_itlb *t = &set->itlb[vpn & (JIT_ITLB - 1)];
+    gva_t gva = vpn << GPAGE_SHIFT;
 
-    jc_forget_range(set, vpn, 0);
-    jc_forget_range(set, vpn - 1, (GPAGE_SIZE - 16) >> JC_SHIFT);
+    jc_forget_range(set, gva - 16, 16);
+    jc_forget_range(set, gva, GPAGE_SIZE);
     if (t->gva >> GPAGE_SHIFT == vpn)
         t->gva = ~(uint64_t)0;
     h_slots_clear(set);
@@ -554,33 +557,25 @@ int h_fetch(struct jit_vcpu *jv, gva_t gva, gpa_t *gpa)
     return 0;
 }
 
-static void jc_forget_at(struct jit_vcpu *jv, unsigned i, const uint8_t *host)
+/* Shared code may run anywhere: its entries cannot be told by an address. */
+void h_jc_forget(struct jit_vcpu *jv, const struct tb *tb)
 {
+    unsigned i = jit_jc_index(tb->rip);
+
     for (unsigned s = 0; s < JIT_NR_SETS; s++) {
         if (!jv->sets[s].has_exec)
             continue;
+        if (tb->key & KEY_SHARED) {
+            h_jc_clear(&jv->sets[s]);
+            continue;
+        }
         for (unsigned m = 0; m < JIT_NR_MODES; m++) {
             struct jit_jc_entry *e = &jv->sets[s].tables->jc[m][i];
 
-            if (e->host == host)
+            if (e->tag == (uint64_t)0 - tb->rip)
                 e->tag = jit_jc_never(i);
         }
     }
-}
-
-/* Shared code runs at any page: what it has in common is the offset there. */
-void h_jc_forget(struct jit_vcpu *jv, const struct tb *tb)
-{
-    const uint8_t *host = jit_code(jv->eng, tb, tb->indirect);
-    unsigned per_page = 1u << (GPAGE_SHIFT - JC_SHIFT);
-    unsigned i = tb->rip >> JC_SHIFT & (JC_ENTRIES - 1);
-
-    if (!(tb->key & KEY_SHARED)) {
-        jc_forget_at(jv, i, host);
-        return;
-    }
-    for (i &= per_page - 1; i < JC_ENTRIES; i += per_page)
-        jc_forget_at(jv, i, host);
 }
 
 /* -- Mode key ------------------------------------------------------------- */

@@ -85,10 +85,15 @@ static inline uint64_t jit_tlb_never(unsigned i)
     return i ? 0 : (uint64_t)0 - (2u << 12);
 }
 
+static inline unsigned jit_jc_index(uint64_t rip)
+{
+    return (unsigned)(rip + (rip >> JC_MIX)) & (JC_ENTRIES - 1);
+}
+
 /* The same for the jump cache. */
 static inline uint64_t jit_jc_never(unsigned i)
 {
-    return i ? 0 : (uint64_t)0 - (1u << JC_SHIFT);
+    return i ? 0 : (uint64_t)0 - 1;
 }
 
 enum {
@@ -127,7 +132,7 @@ struct jit_set {
     /* What was inserted since the last clearing, to undo just that; when the
      * list is full, everything is cleared. */
     uint32_t tlb_list[JIT_LIST];
-    uint16_t jc_list[JIT_LIST];
+    uint32_t jc_list[JIT_LIST];
     uint32_t nr_tlb, nr_jc;
     uint32_t nr_filled;
     uint16_t *filled; /* slots that hold a block, SLOT_MAX at most */
@@ -521,6 +526,14 @@ unsigned h_tb_insn(struct jit_engine *eng, const struct tb *tb,
 /* eng->lock is held: block n, which is complete, can be found by h_tb_at(). */
 void h_tb_index(struct jit_engine *eng, uint32_t n);
 void h_tb_link(struct jit_engine *eng, uint32_t n, struct tb *to);
+/*
+ * The slot of a jump to another page, in code of that key: 0 if there are too
+ * many. Kernel pages have links; others are good for one address space only.
+ * Slots enter by the pending test, since no one knows here whether the jump
+ * closes a loop. page: that jumps, if its code is shared. eng->lock is held.
+ */
+uint32_t h_slot_for(struct jit_engine *eng, uint64_t target, uint32_t key,
+                    uint32_t page);
 void h_tb_link_alt(struct jit_vcpu *jv, uint32_t n);
 void h_tb_unlink_in(struct jit_engine *eng, struct tb *tb);
 /* Drop the blocks on [gpa, gpa + len) of one RAM page. True if any went. */

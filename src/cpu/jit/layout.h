@@ -45,7 +45,6 @@
 #define JV_LINK        (JV_HOT + 132) /* u32: link that missed, or 0 */
 #define JV_RET_GLUE    (JV_HOT + 136) /* glue_jmp_* of the current mode */
 #define JV_JC_MASK     (JV_HOT + 160) /* u64: pext mask of the jump cache */
-#define JC_SHIFT       2              /* the mask's lowest bit */
 #define JV_TLB_MASK    (JV_HOT + 144) /* u64: pext mask of the page number */
 #define JV_MXCSR       (JV_HOT + 168) /* u32: 0x1f80, for C */
 #define JV_TMP2        (JV_HOT + 176)
@@ -64,9 +63,12 @@
 /* tables in the order user r, user w, super r, super w, super AC r, w */
 #define TLB_TABLE(mode, write)                                                 \
     (TLB_BASE + ((mode)*2 + (write)) * TLB_TABLE_SIZE)
-#define TLB_ADDENDS   (TLB_ENTRIES * 8) /* from a table's start */
-#define JC_BITS       12
-#define JC_ENTRIES    (1 << JC_BITS)
+#define TLB_ADDENDS (TLB_ENTRIES * 8) /* from a table's start */
+#define JC_BITS     14
+#define JC_ENTRIES  (1 << JC_BITS)
+/* An address a has entry (a + (a >> JC_MIX)) % JC_ENTRIES: functions begin at
+ * multiples of 16, and a busy page at two neighbours. */
+#define JC_MIX        10
 #define JC_SIZE       (JC_ENTRIES * 16)
 #define JC_BASE(mode) (TLB_BASE + 6 * TLB_TABLE_SIZE + (mode)*JC_SIZE)
 /* Where jumps to other pages go, in this address space: one slot for each

@@ -152,6 +152,7 @@ int vmconf_set(struct vmconf *conf, enum vmconf_option opt, const char *value,
 {
     switch (opt) {
     case VMCONF_FIRMWARE: return set_firmware(conf, value, err);
+    case VMCONF_FIRMWARE_VARS: conf->firmware_vars = value; return 0;
     case VMCONF_KERNEL: conf->kernel = value; return 0;
     case VMCONF_INITRD: conf->initrd = value; return 0;
     case VMCONF_APPEND: conf->append = value; return 0;
@@ -198,6 +199,9 @@ static int check_boot(const struct vmconf *conf, struct err *err)
         return err_set(err, -EINVAL,
                        "--firmware and --kernel: firmware boots from a disk; "
                        "leave out one of them");
+    if (conf->firmware_vars && conf->firmware != VMCONF_FIRMWARE_UEFI)
+        return err_set(err, -EINVAL,
+                       "--firmware-vars: only --firmware uefi has variables");
     return 0;
 }
 

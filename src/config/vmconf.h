@@ -55,6 +55,7 @@ enum vmconf_firmware {
 /* Strings are borrowed. */
 struct vmconf {
     enum vmconf_firmware firmware;
+    const char *firmware_vars; /* NULL = none */
     const char *kernel, *initrd, *append;
     uint64_t memory; /* bytes */
     unsigned cpus;

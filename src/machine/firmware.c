@@ -11,31 +11,43 @@ static const char *const bios_paths[] = {
     NULL,
 };
 
+/* Code and variables that fit: of the same firmware, each at its place. */
 static const char *const uefi_paths[] = {
     "/usr/share/OVMF/OVMF_CODE_4M.fd",
     "/usr/share/edk2/x64/OVMF_CODE.4m.fd",
     "/usr/share/edk2/ovmf/OVMF_CODE_4M.fd",
-    "/usr/share/qemu/edk2-x86_64-code.fd",
     NULL,
 };
 
-static const struct {
-    const char *what, *package;
-    const char *const *paths;
-} kinds[FIRMWARE_NR_KINDS] = {
-    [FIRMWARE_BIOS] = {"SeaBIOS", "seabios", bios_paths},
-    [FIRMWARE_UEFI] = {"OVMF", "ovmf", uefi_paths},
+static const char *const vars_paths[] = {
+    "/usr/share/OVMF/OVMF_VARS_4M.fd",
+    "/usr/share/edk2/x64/OVMF_VARS.4m.fd",
+    "/usr/share/edk2/ovmf/OVMF_VARS_4M.fd",
+    NULL,
 };
 
-int firmware_open(struct image *img, enum firmware_kind kind, struct err *err)
+static int open_first(struct image *img, const char *const *paths,
+                      const char *package, struct err *err)
 {
-    for (const char *const *p = kinds[kind].paths; *p; p++)
+    for (const char *const *p = paths; *p; p++)
         if (access(*p, R_OK) == 0)
             return image_open(img, "firmware", *p, err);
     return err_set(err, -ENOENT,
                    "find the firmware: there is no '%s'; it is in the package "
                    "'%s'",
-                   kinds[kind].paths[0], kinds[kind].package);
+                   paths[0], package);
+}
+
+int firmware_open(struct image *img, enum firmware_kind kind, struct err *err)
+{
+    if (kind == FIRMWARE_UEFI)
+        return open_first(img, uefi_paths, "ovmf", err);
+    return open_first(img, bios_paths, "seabios", err);
+}
+
+int firmware_open_vars(struct image *img, struct err *err)
+{
+    return open_first(img, vars_paths, "ovmf", err);
 }
 
 int firmware_size(const struct image *img, size_t *size, struct err *err)

@@ -263,6 +263,20 @@ drop_host:
     return rc;
 }
 
+/*
+ * OVMF maps all that the CPU could address, with pages of 2 MiB: in 40 bits it
+ * looks at how much memory there is instead. That, and what it adds for PCI,
+ * must fit.
+ */
+#define UEFI_PHYS_BITS  40
+#define UEFI_MEMORY_MAX ((uint64_t)1 << (UEFI_PHYS_BITS - 1))
+
+static void limit_phys(struct pc *pc)
+{
+    if (pc->cfg.firmware == FIRMWARE_UEFI && pc->cfg.memory <= UEFI_MEMORY_MAX)
+        cpuid_limit_phys(&pc->model, UEFI_PHYS_BITS);
+}
+
 static int make_vcpus(struct pc *pc, struct err *err)
 {
     const struct vcpu_config cfg = {
@@ -280,6 +294,7 @@ static int make_vcpus(struct pc *pc, struct err *err)
 
     if (rc < 0)
         return rc;
+    limit_phys(pc);
     rc = vcpu_set_new(&pc->vcpus, &cfg, err);
     if (rc < 0)
         return rc;
@@ -311,6 +326,7 @@ static const struct {
     {pc_make_disks, pc_drop_disks},
     {make_pci, drop_pci},
     {pc_make_firmware, pc_drop_firmware},
+    {pc_make_vars, pc_drop_vars},
     {make_vcpus, drop_vcpus},
 };
 
@@ -361,6 +377,7 @@ int pc_load(struct pc *pc, struct err *err)
 {
     pc_reset_devices(pc);
     pci_host_reset(&pc->pci);
+    pc_reset_vars(pc);
     virtio_pci_reset(&pc->rng_pci);
     virtio_pci_reset(&pc->console_pci);
     pc_reset_disks(pc);

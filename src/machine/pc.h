@@ -47,6 +47,8 @@ struct pc_config {
     unsigned cpus;
     uint64_t memory;             /* bytes */
     enum firmware_kind firmware; /* NONE: kernel is booted */
+    const char *firmware_vars;   /* UEFI: path of a file that keeps them, made
+                                    if it is missing. NULL = forget them */
     const char *kernel, *initrd; /* paths; initrd may be NULL. Borrowed until
                                     pc_free, as is append. */
     const char *append;          /* command line */

@@ -6,6 +6,7 @@
 #include "devices/pc/acpi_pm.h"
 #include "devices/pc/cmos.h"
 #include "devices/pc/debug_port.h"
+#include "devices/pc/flash.h"
 #include "devices/pc/fw_cfg.h"
 #include "devices/pc/hpet.h"
 #include "devices/pc/i8042.h"
@@ -37,6 +38,10 @@ struct pc {
     struct image kernel, initrd, rom;
     size_t rom_size;        /* 0: no firmware */
     struct pc_firmware *fw; /* its files; NULL = none */
+    struct flash flash;     /* UEFI's variables, if it runs */
+    uint8_t *vars;          /* what is in it */
+    size_t vars_size;
+    int vars_fd; /* the file that they are kept in; -1 = none */
     struct memlayout layout;
     struct gmem gmem;
     struct cpuid_model model;
@@ -96,6 +101,12 @@ MUST_CHECK int pc_open_firmware(struct pc *pc, struct err *err);
 MUST_CHECK int pc_make_firmware(struct pc *pc, struct err *err);
 void pc_drop_firmware(struct pc *pc);
 MUST_CHECK int pc_boot_firmware(struct pc *pc, struct err *err);
+
+/* pc_vars.c: the flash device with UEFI's variables, if that is the firmware.
+ */
+MUST_CHECK int pc_make_vars(struct pc *pc, struct err *err);
+void pc_reset_vars(struct pc *pc);
+void pc_drop_vars(struct pc *pc);
 
 /* pc_disk.c: the devices; their PCI functions, which go after the host. */
 MUST_CHECK int pc_make_disks(struct pc *pc, struct err *err);

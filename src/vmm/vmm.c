@@ -267,6 +267,7 @@ static int make_machine(struct vmm *vm, struct err *err)
         .cpus = conf->cpus,
         .memory = conf->memory,
         .firmware = firmware_of(conf),
+        .firmware_vars = conf->firmware_vars,
         .kernel = conf->kernel,
         .initrd = conf->initrd,
         .append = conf->append,

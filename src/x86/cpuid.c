@@ -435,3 +435,13 @@ int cpuid_model_init(struct cpuid_model *m, const char *name, unsigned nr_cpus,
         add_amd(m);
     return 0;
 }
+
+void cpuid_limit_phys(struct cpuid_model *m, unsigned bits)
+{
+    if (bits >= m->phys_bits)
+        return;
+    m->phys_bits = bits;
+    for (unsigned i = 0; i < m->nr_leaves; i++)
+        if (m->leaf[i].leaf == 0x80000008)
+            m->leaf[i].eax = (m->leaf[i].eax & ~0xffu) | bits;
+}

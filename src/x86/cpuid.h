@@ -48,6 +48,9 @@ struct cpuid_model {
 MUST_CHECK int cpuid_model_init(struct cpuid_model *m, const char *name,
                                 unsigned nr_cpus, struct err *err);
 
+/* Advertise fewer physical address bits than the CPU has. */
+void cpuid_limit_phys(struct cpuid_model *m, unsigned bits);
+
 static inline bool cpuid_has(const struct cpuid_model *m, enum cpuid_feature f)
 {
     return m->has[f];

@@ -189,6 +189,38 @@ static void switches_and_texts_are_kept(void **state)
     assert_int_equal(set(&conf, VMCONF_NR_OPTIONS, NULL), -EINVAL);
 }
 
+static void firmware_runs_where_there_is_no_kernel(void **state)
+{
+    struct vmconf conf = fresh();
+
+    (void)state;
+    assert_int_equal(set(&conf, VMCONF_DISK, "1G"), 0);
+    assert_int_equal(check(&conf), 0);
+    assert_int_equal(vmconf_firmware(&conf), VMCONF_FIRMWARE_BIOS);
+    assert_int_equal(set(&conf, VMCONF_FIRMWARE, "none"), 0);
+    assert_int_equal(check(&conf), -EINVAL);
+    conf = fresh();
+    conf.vm_disk = true;
+    assert_int_equal(check(&conf), 0);
+    conf.kernel = "k";
+    assert_int_equal(vmconf_firmware(&conf), VMCONF_FIRMWARE_NONE);
+    assert_int_equal(set(&conf, VMCONF_FIRMWARE, "bios"), 0);
+    assert_int_equal(check(&conf), -EINVAL);
+    assert_int_equal(set(&conf, VMCONF_FIRMWARE, "openboot"), -EINVAL);
+}
+
+static void only_uefi_has_variables(void **state)
+{
+    struct vmconf conf = fresh();
+
+    (void)state;
+    assert_int_equal(set(&conf, VMCONF_FIRMWARE, "bios"), 0);
+    assert_int_equal(set(&conf, VMCONF_FIRMWARE_VARS, "vars.fd"), 0);
+    assert_int_equal(check(&conf), -EINVAL);
+    assert_int_equal(set(&conf, VMCONF_FIRMWARE, "uefi"), 0);
+    assert_int_equal(check(&conf), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -199,6 +231,8 @@ int main(void)
         cmocka_unit_test(places_are_names_or_none),
         cmocka_unit_test(no_two_share_a_place),
         cmocka_unit_test(switches_and_texts_are_kept),
+        cmocka_unit_test(firmware_runs_where_there_is_no_kernel),
+        cmocka_unit_test(only_uefi_has_variables),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -85,6 +85,25 @@ static void sizes_that_cannot_work_are_refused(void **state)
     assert_int_equal(memlayout_init(&ml, PC_MEMORY_MAX, 0, &err), 0);
 }
 
+static void firmware_lies_below_4_gib_and_in_the_shadow_area(void **state)
+{
+    struct memlayout ml;
+    struct err err;
+
+    (void)state;
+    assert_int_equal(memlayout_init(&ml, 8192 * MIB, 256 << 10, &err), 0);
+    assert_int_equal(ml.nr_banks, 5);
+    assert_true(ml.bank[1].shadow && ml.bank[1].start == PC_UPPER);
+    assert_int_equal(ml.bank[1].size, GMEM_SHADOW_SIZE);
+    assert_int_equal(ml.bank[2].start, 1 << 20);
+    assert_true(ml.bank[3].readonly);
+    assert_true(ml.bank[3].start == PC_4G - (256 << 10));
+    assert_true(ml.bank[4].start == PC_4G);
+    assert_true(ml.pci_mmio == PC_PCI_MMIO);
+    assert_int_equal(memlayout_init(&ml, 256 * MIB, 256 << 10, &err), 0);
+    assert_true(ml.pci_mmio == PC_FW_MMIO);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -92,6 +111,7 @@ int main(void)
         cmocka_unit_test(memory_over_3_gib_goes_on_at_4_gib),
         cmocka_unit_test(the_memory_map_is_ascending_and_usable_parts_are_ram),
         cmocka_unit_test(sizes_that_cannot_work_are_refused),
+        cmocka_unit_test(firmware_lies_below_4_gib_and_in_the_shadow_area),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

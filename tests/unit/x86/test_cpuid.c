@@ -238,6 +238,19 @@ static void unknown_leaves_are_zero(void **state)
     assert_int_equal(l.eax | l.ebx | l.ecx | l.edx, 0);
 }
 
+static void address_bits_are_only_lowered(void **state)
+{
+    struct cpuid_model m = make("husk-v3", 1);
+    uint32_t was = cpuid_lookup(&m, 0x80000008, 0).eax;
+
+    (void)state;
+    cpuid_limit_phys(&m, 52);
+    assert_int_equal(cpuid_lookup(&m, 0x80000008, 0).eax, was);
+    cpuid_limit_phys(&m, 40);
+    assert_int_equal(m.phys_bits, 40);
+    assert_int_equal(cpuid_lookup(&m, 0x80000008, 0).eax, (was & ~0xffu) | 40);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -253,6 +266,7 @@ int main(void)
         cmocka_unit_test(maximum_leaves_are_honest),
         cmocka_unit_test(kernels_find_nothing_to_mitigate),
         cmocka_unit_test(unknown_leaves_are_zero),
+        cmocka_unit_test(address_bits_are_only_lowered),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

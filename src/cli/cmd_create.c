@@ -78,7 +78,7 @@ static int make_disk(struct creation *c, const char *text, json_t *disks,
  * twice, and its format, which later nobody guesses any more. */
 static int add_file(const char *text, json_t *disks, struct err *err)
 {
-    char path[PATH_MAX], full[2 * PATH_MAX + 64];
+    char path[PATH_MAX] = "", full[2 * PATH_MAX + 64];
     struct vmconf_disk conf;
     const char *options = text;
     size_t n = 0;

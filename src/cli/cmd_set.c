@@ -47,7 +47,7 @@ static int split(const char *word, char key[128], const char **value,
 static int set_one(struct settings *s, const char *word, struct err *err)
 {
     char key[128], path[PATH_MAX];
-    const char *value;
+    const char *value = "";
     int rc = split(word, key, &value, err);
 
     if (rc == 0 && is_file_key(key) && *value) {
@@ -156,7 +156,7 @@ static int grow(const struct args *a, const char *text, struct err *err)
 static int look_at_words(struct change *c, struct err *err)
 {
     char key[128];
-    const char *value;
+    const char *value = "";
 
     for (int i = 1; i < c->a->nr_words; i++) {
         int rc = split(c->a->words[i], key, &value, err);

@@ -16,8 +16,6 @@
 
 enum { PIECE = 2 << 20, GRAIN = 64 << 10, HEAD = 4096 };
 
-extern char **environ;
-
 /* Formats; qemu's name is NULL for those that husk knows. */
 static const struct known {
     const char *name, *qemu;
@@ -75,24 +73,27 @@ static int write_piece(struct blk *to, uint64_t off, const uint8_t *buf,
     return 0;
 }
 
-static int copy_piece(struct blk *from, struct blk *to, uint8_t *buf,
-                      uint64_t off, size_t len, const char *what,
+struct copy {
+    struct blk *from, *to;
+    uint8_t *buf;
+    const char *what;
+};
+
+static int copy_piece(const struct copy *c, uint64_t off, size_t len,
                       struct err *err)
 {
-    int rc = blk_read(from, off, buf, len);
+    const char *step = "read";
+    int rc = blk_read(c->from, off, c->buf, len);
 
-    if (rc < 0) {
-        errno = -rc;
-        return err_sys(err, "%s: read the disk at byte %llu", what,
-                       (unsigned long long)off);
+    if (rc == 0) {
+        step = "write";
+        rc = write_piece(c->to, off, c->buf, len);
     }
-    rc = write_piece(to, off, buf, len);
-    if (rc < 0) {
-        errno = -rc;
-        return err_sys(err, "%s: write the disk at byte %llu", what,
-                       (unsigned long long)off);
-    }
-    return 0;
+    if (rc == 0)
+        return 0;
+    errno = -rc;
+    return err_sys(err, "%s: %s the disk at byte %llu", c->what, step,
+                   (unsigned long long)off);
 }
 
 /* Where there is something from off on, as far as the file system knows; the
@@ -112,22 +113,22 @@ static int copy_disk(const struct args *a, struct blk *from, int fd,
                      struct blk *to, const char *what, struct err *err)
 {
     uint64_t size = blk_size(from);
-    uint8_t *buf = malloc(PIECE);
+    struct copy c = {from, to, malloc(PIECE), what};
     struct progress p;
     int rc = 0;
 
-    if (!buf)
+    if (!c.buf)
         return err_set(err, -ENOMEM, "%s: out of memory", what);
     progress_begin(&p, a, what);
     for (uint64_t off = next_data(fd, 0, size); rc == 0 && off < size;
          off = next_data(fd, off + PIECE, size)) {
         size_t len = size - off < PIECE ? (size_t)(size - off) : PIECE;
 
-        rc = copy_piece(from, to, buf, off, len, what, err);
+        rc = copy_piece(&c, off, len, err);
         progress_at(&p, off + len, size);
     }
     progress_end(&p);
-    free(buf);
+    free(c.buf);
     if (rc == 0 && (rc = blk_flush(to)) < 0) {
         errno = -rc;
         return err_sys(err, "%s: flush the disk", what);
@@ -146,10 +147,13 @@ static int qemu_convert(const char *source, const char *from,
      * both are made paths. */
     const char *argv[] = {"qemu-img", "convert", "-f",   from,   "-O",
                           to,         "--",      source, target, NULL};
+    union {
+        const char **words;
+        char *const *argv; /* as posix_spawn has it, which changes none */
+    } u = {.words = argv};
     int status = 0;
     pid_t pid;
-    int rc = posix_spawnp(&pid, "qemu-img", NULL, NULL,
-                          (char *const *)(uintptr_t)argv, environ);
+    int rc = posix_spawnp(&pid, "qemu-img", NULL, NULL, u.argv, environ);
 
     if (rc == ENOENT)
         return err_set(err, -ENOTSUP,
@@ -254,7 +258,7 @@ static int fill_native(const struct args *a, const char *file,
         rc = check_backing(a, file, err);
     if (rc == 0)
         rc = blk_open(file, -1, format, BLK_RDONLY, &from, err);
-    if (rc < 0)
+    if (rc < 0 || !from)
         return rc;
     if (strcmp(format, "raw") == 0)
         fd = open(file, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
@@ -277,7 +281,7 @@ int copy_in(const struct args *a, const char *file, const char *format,
         return err_sys(err, "open '%s'", file);
     if (!format)
         rc = guess(source, &format, err);
-    if (rc < 0)
+    if (rc < 0 || !format)
         return rc;
     k = find_format(format);
     if (!k)

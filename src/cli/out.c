@@ -12,7 +12,7 @@ const char *out_size(uint64_t bytes, char buf[OUT_SIZE])
 {
     static const char letters[] = "KMGTPE";
     uint64_t tenths = bytes * 10;
-    int n = -1;
+    size_t n = 0;
 
     if (bytes > UINT64_MAX / 16 || bytes < 1024) {
         (void)snprintf(buf, OUT_SIZE, "%" PRIu64 "%s",
@@ -20,7 +20,7 @@ const char *out_size(uint64_t bytes, char buf[OUT_SIZE])
                        bytes < 1024 ? "" : "E");
         return buf;
     }
-    for (; tenths >= 10240; n++)
+    for (tenths = (tenths + 512) / 1024; tenths >= 10240; n++)
         tenths = (tenths + 512) / 1024;
     if (tenths % 10 == 0 || tenths >= 1000)
         (void)snprintf(buf, OUT_SIZE, "%" PRIu64 "%c", tenths / 10, letters[n]);

@@ -272,10 +272,9 @@ static int no_key(const char *key, struct err *err)
 /* --- Checking ---------------------------------------------------------------
  */
 
-static int check_labels(const json_t *labels, struct err *err)
+static int check_labels(json_t *labels, struct err *err)
 {
-    const char *key;
-    json_t *v;
+    void *i;
 
     if (!labels)
         return 0;
@@ -284,8 +283,11 @@ static int check_labels(const json_t *labels, struct err *err)
         return err_set(err, -EINVAL,
                        "'labels' is not an object of at most %d texts",
                        SETTINGS_MAX_LABELS);
-    json_object_foreach((json_t *)(uintptr_t)labels, key, v)
-    {
+    for (i = json_object_iter(labels); i;
+         i = json_object_iter_next(labels, i)) {
+        const char *key = json_object_iter_key(i);
+        const json_t *v = json_object_iter_value(i);
+
         if (!is_word(key) || !json_is_string(v) ||
             !is_printable(json_string_value(v), MAX_LABEL))
             return err_set(err, -EINVAL,
@@ -402,17 +404,15 @@ static json_t *parse_value(enum kind kind, const char *text)
 
 static char *print_disks(const json_t *v)
 {
-    size_t len = 1;
+    size_t len = 1, n = 0;
     char *text;
 
     for (size_t i = 0; i < json_array_size(v); i++)
         len += json_string_length(json_array_get(v, i)) + 1;
     text = calloc(1, len);
-    for (size_t i = 0; text && i < json_array_size(v); i++) {
-        if (i)
-            strcat(text, ";");
-        strcat(text, json_string_value(json_array_get(v, i)));
-    }
+    for (size_t i = 0; text && i < json_array_size(v); i++)
+        n += (size_t)snprintf(text + n, len - n, "%s%s", i ? ";" : "",
+                              json_string_value(json_array_get(v, i)));
     return text;
 }
 

@@ -233,16 +233,16 @@ int home_each_trashed(const struct home *h, home_trashed_fn *f, void *opaque,
         all = calloc(files.nr, sizeof(*all));
     if (rc == 0 && files.nr && !all)
         rc = err_set(err, -ENOMEM, "read the trash: out of memory");
-    for (size_t i = 0; rc == 0 && i < files.nr; i++) {
+    for (size_t i = 0; rc == 0 && all && i < files.nr; i++) {
         int n = snprintf(all[i].path, PATH_MAX, "%s/%s", dir, files.names[i]);
 
         if (n < 0 || n >= PATH_MAX || !parse_file(files.names[i], &all[i]))
             rc = err_set(err, -ENAMETOOLONG,
                          "the path of the trash is too long");
     }
-    if (rc == 0 && files.nr)
+    if (rc == 0 && all)
         qsort(all, files.nr, sizeof(*all), compare);
-    for (size_t i = 0; rc == 0 && i < files.nr; i++)
+    for (size_t i = 0; rc == 0 && all && i < files.nr; i++)
         rc = f(opaque, &all[i]);
     names_free(&files);
     free(all);

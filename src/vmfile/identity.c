@@ -1,9 +1,11 @@
 #include "vmfile/identity.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
 #include <sys/stat.h>
@@ -55,12 +57,24 @@ struct parsed {
 
 static bool parse(const char *line, struct parsed *p)
 {
-    int end = -1;
+    uint64_t *const numbers[] = {&p->inode, &p->device, &p->fsid};
+    size_t len;
 
-    _Static_assert(sizeof(p->handle) == 257, "the width below");
-    return sscanf(line, "%16" SCNx64 " %16" SCNx64 " %16" SCNx64 " %256s%n",
-                  &p->inode, &p->device, &p->fsid, p->handle, &end) == 4 &&
-           end > 0 && !line[end];
+    for (size_t i = 0; i < ARRAY_LEN(numbers); i++) {
+        char *end;
+
+        if (!isxdigit((unsigned char)*line))
+            return false;
+        *numbers[i] = strtoull(line, &end, 16);
+        if (*end != ' ')
+            return false;
+        line = end + 1;
+    }
+    len = strspn(line, "0123456789abcdef");
+    if (len == 0 || line[len] || len >= sizeof(p->handle))
+        return false;
+    memcpy(p->handle, line, len + 1);
+    return true;
 }
 
 bool identity_same(const char *a, const char *b)

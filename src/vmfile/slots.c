@@ -219,7 +219,7 @@ static int load(int fd, const char *path, struct slots *s, uint8_t **both,
     uint8_t *buf;
     int rc = slots_find(fd, path, s, err);
 
-    if (rc < 0)
+    if (rc != 0 || !s->slot_len)
         return rc;
     buf = malloc((size_t)2 * s->slot_len);
     if (!buf)
@@ -270,7 +270,7 @@ static int load_current(int fd, const char *path, struct slots *s,
         rc = load(fd, path, s, both, err);
         if (rc == -ENOENT || rc == -EMEDIUMTYPE || rc == -ENOMEM)
             return rc;
-        if (rc == 0) {
+        if (rc == 0 && *both) {
             which = current(*both, s->slot_len, generation);
             if (which >= 0)
                 return which;
@@ -285,12 +285,12 @@ static int load_current(int fd, const char *path, struct slots *s,
 int slots_read(int fd, const char *path, char **text, size_t *len,
                uint64_t *generation, struct err *err)
 {
-    struct slots s;
+    struct slots s = {.offset = 0};
     uint8_t *both = NULL;
     const uint8_t *slot;
     int which = load_current(fd, path, &s, &both, generation, err);
 
-    if (which < 0)
+    if (which < 0 || !both)
         return which;
     slot = both + (size_t)which * s.slot_len;
     *len = get_be32(slot + SLOT_TEXT_LEN);
@@ -318,13 +318,13 @@ static int io_sync(const struct slots_io *io, int fd)
 int slots_write(int fd, const char *path, const struct slots_io *io,
                 const char *text, size_t len, struct err *err)
 {
-    struct slots s;
+    struct slots s = {.offset = 0};
     uint8_t *both = NULL, *slot;
     uint64_t old = 0;
     int which = load_current(fd, path, &s, &both, &old, err);
     int rc;
 
-    if (which < 0)
+    if (which < 0 || !both)
         return which;
     if (len > s.slot_len - SLOT_HEAD) {
         rc = too_long(len, s.slot_len - SLOT_HEAD, err);

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -130,12 +131,23 @@ static int64_t record_offset(int fd)
     return rc < 0 ? rc : (int64_t)(s.offset + s.owner);
 }
 
+/* A whole second is what the store gives a file when it closes it, to tell
+ * whether somebody else wrote later: the record is none of that. */
+static void keep_time(int fd, const struct stat *before)
+{
+    const struct timespec at[2] = {{.tv_nsec = UTIME_OMIT}, before->st_mtim};
+
+    if (!before->st_mtim.tv_nsec && futimens(fd, at) < 0)
+        log_debug("vmfile", "the file's time could not be kept");
+}
+
 static void write_record(int fd, const struct vmlock_owner *o)
 {
+    struct stat before;
     uint8_t rec[SLOTS_OWNER_SIZE] = {0};
     int64_t off = record_offset(fd);
 
-    if (off < 0)
+    if (off < 0 || fstat(fd, &before) < 0)
         return;
     if (o) {
         (void)snprintf((char *)rec + TEXT, TEXT_MAX,
@@ -148,6 +160,7 @@ static void write_record(int fd, const struct vmlock_owner *o)
     if (fd_pwrite_full(fd, rec, sizeof(rec), (uint64_t)off) < 0 ||
         fdatasync(fd) < 0)
         log_debug("vmfile", "the owner record could not be written");
+    keep_time(fd, &before);
 }
 
 /* What a file says is printed, so it must be printable. */

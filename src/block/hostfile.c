@@ -104,6 +104,7 @@ static int set_up(struct hostfile *f, const char *path, unsigned flags,
     f->is_device = S_ISBLK(st.st_mode);
     f->readonly = flags & BLK_RDONLY;
     f->direct = flags & BLK_DIRECT;
+    atomic_init(&f->min_size, f->is_device ? 0 : (uint64_t)st.st_size);
     f->align = 1;
     atomic_init(&f->can_punch, true);
     atomic_init(&f->can_zero, true);
@@ -217,6 +218,15 @@ static bool pieces_aligned(const struct hostfile *f, uint64_t off,
     return true;
 }
 
+/* Whether somebody has made the file shorter. */
+static bool was_cut(struct hostfile *f)
+{
+    uint64_t size;
+
+    return !f->is_device && !hostfile_size(f, &size) &&
+           size < atomic_load(&f->min_size);
+}
+
 /* -- Transfers past the page cache that are not aligned ------------------- */
 
 /* The aligned range around [off, off + len), at most BOUNCE_MAX of it. */
@@ -237,6 +247,8 @@ static int64_t bounce_fill(struct hostfile *f, uint64_t start, uint8_t *buf,
     struct iovec one = {buf, size};
     int64_t got = read_pieces(f, start, &one, 1);
 
+    if (got >= 0 && (uint64_t)got < size && was_cut(f))
+        return -EIO;
     if (got >= 0)
         memset(buf + got, 0, size - (uint64_t)got);
     return got;
@@ -328,6 +340,8 @@ int hostfile_readv(struct hostfile *f, uint64_t off, const struct iovec *iov,
     if (f->direct && !pieces_aligned(f, off, iov, n))
         return bounce_read(f, off, iov, n);
     got = read_pieces(f, off, iov, n);
+    if (got >= 0 && (uint64_t)got < len && was_cut(f))
+        got = -EIO;
     if (got < 0)
         return (int)got;
     iov_zero(iov, n, (uint64_t)got, len - (uint64_t)got);
@@ -399,7 +413,7 @@ int hostfile_write(struct hostfile *f, uint64_t off, const void *buf,
 
 int hostfile_sync(struct hostfile *f, const char *why)
 {
-    return f->ops->datasync(f->arg, f->fd, why);
+    return was_cut(f) ? -EIO : f->ops->datasync(f->arg, f->fd, why);
 }
 
 static bool is_unsupported(int rc)
@@ -464,11 +478,19 @@ int hostfile_size(struct hostfile *f, uint64_t *size)
 
 int hostfile_truncate(struct hostfile *f, uint64_t size)
 {
+    uint64_t before = atomic_load(&f->min_size);
+    int rc;
+
     if (f->is_device)
         return -ENOTSUP;
     if (size > INT64_MAX)
         return -EFBIG;
-    return f->ops->truncate(f->arg, f->fd, size);
+    if (size < before)
+        atomic_store(&f->min_size, size);
+    rc = f->ops->truncate(f->arg, f->fd, size);
+    if (rc)
+        atomic_store(&f->min_size, before);
+    return rc;
 }
 
 int hostfile_used(struct hostfile *f, uint64_t *bytes)

@@ -38,6 +38,9 @@ struct hostfile {
     bool direct, readonly, is_device;
     /* Whether the file system can make holes; learned by trying. */
     _Atomic bool can_punch, can_zero;
+    /* It was at least that long: a file that is shorter has been cut by
+     * somebody else, and what it then reads like is nobody's data. */
+    _Atomic uint64_t min_size;
     uint32_t align;       /* of memory, offset and length; 1 if not direct */
     pthread_rwlock_t rmw; /* direct: parts of a block exclude whole ones */
 };
@@ -57,7 +60,8 @@ void hostfile_close(struct hostfile *f);
 /* As close, but the descriptor stays open: it is the caller's again. */
 void hostfile_let_go(struct hostfile *f);
 
-/* Bytes beyond the end of the file read as zeroes. */
+/* Bytes beyond the end of the file read as zeroes; -EIO if it was longer when
+ * it was opened. */
 MUST_CHECK int hostfile_readv(struct hostfile *f, uint64_t off,
                               const struct iovec *iov, int n);
 /* The same from the page cache alone, else -EAGAIN: also where the ends of the
@@ -75,6 +79,7 @@ MUST_CHECK int hostfile_writev(struct hostfile *f, uint64_t off,
                                const struct iovec *iov, int n, bool dsync);
 MUST_CHECK int hostfile_write(struct hostfile *f, uint64_t off, const void *buf,
                               uint64_t len);
+/* -EIO also if the file has become shorter. */
 MUST_CHECK int hostfile_sync(struct hostfile *f, const char *why);
 /* The range reads as zeroes afterwards. If keep is clear its space goes back to
  * the host where the file system can do that. */

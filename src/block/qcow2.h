@@ -34,8 +34,7 @@ enum {
     QCOW2_NO_BACKING = 1 << 8,
     /* Open for check only: what is wrong with refcounts is no reason to
      * refuse, nothing is repaired at open; data requests are -EIO. */
-    QCOW2_FOR_CHECK = 1 << 9,
-    QCOW2_MARK_HUSK = 1 << 10 /* no effect any more */
+    QCOW2_FOR_CHECK = 1 << 9
 };
 
 struct qcow2_opts {

@@ -16,6 +16,9 @@ struct raw {
     /* Writes that returned, and how many of them the last sync covered: a flush
      * with nothing to flush costs nothing. */
     _Atomic uint64_t written, synced;
+    /* A sync has failed: the kernel has forgotten what it could not write, and
+     * a later one that succeeds would prove nothing. */
+    atomic_bool broken;
 };
 
 static struct raw *raw_of(struct blk *b)
@@ -70,11 +73,15 @@ static int raw_flush(struct blk *b)
     uint64_t seen = atomic_load(&r->written);
     int rc;
 
+    if (atomic_load(&r->broken))
+        return -EIO;
     if (atomic_load(&r->synced) >= seen)
         return 0;
     rc = hostfile_sync(&r->f, "guest-flush");
     if (!rc)
         atomic_store(&r->synced, seen);
+    else
+        atomic_store(&r->broken, true);
     return rc;
 }
 

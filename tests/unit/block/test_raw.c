@@ -109,6 +109,27 @@ static void files_grow_and_do_not_shrink(void **state)
     assert_int_equal(blk_close(b), 0);
 }
 
+/* Somebody else cuts the file while it is in use. */
+static void a_file_that_was_cut_is_noticed(void **state)
+{
+    char path[] = "/tmp/husk-cut-XXXXXX", buf[512];
+    int fd = mkstemp(path);
+    struct err err;
+    struct blk *b;
+
+    (void)state;
+    assert_int_equal(ftruncate(fd, SIZE), 0);
+    assert_int_equal(raw_open(path, -1, 0, NULL, NULL, &b, &err), 0);
+    assert_int_equal(blk_read(b, SIZE - 512, buf, 512), 0);
+    assert_int_equal(ftruncate(fd, SIZE / 2), 0);
+    assert_int_equal(blk_read(b, SIZE - 512, buf, 512), -EIO);
+    assert_int_equal(blk_write(b, 0, buf, 512, 0), 0);
+    assert_int_equal(blk_flush(b), -EIO);
+    assert_int_equal(blk_close(b), -EIO);
+    (void)close(fd);
+    (void)unlink(path);
+}
+
 static void pieces_are_cut_where_asked(void **state)
 {
     char a[] = "abc", b[] = "", c[] = "defgh", out[9] = "";
@@ -139,6 +160,7 @@ int main(void)
         cmocka_unit_test(what_is_not_aligned_goes_past_the_page_cache_too),
         cmocka_unit_test(only_files_and_block_devices_are_disks),
         cmocka_unit_test(files_grow_and_do_not_shrink),
+        cmocka_unit_test(a_file_that_was_cut_is_noticed),
         cmocka_unit_test(pieces_are_cut_where_asked),
     };
 

@@ -141,6 +141,7 @@ for ((kill = 1; kill <= times; kill++)); do
         fail "began at $first after $before was synced"
     before=$last
     total=$((total + last - first))
+    [ $((kill % 10)) -ne 0 ] || echo "kill9.sh: $kill kills, $total markers so far"
 done
 if [ "$format" != raw ]; then
     # A machine that opens and closes it takes the leaks back.

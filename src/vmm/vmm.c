@@ -368,7 +368,8 @@ static int run_with_loop(struct vmm *vm, int *status, struct err *err)
 
 close_disks:
     stuck_fini(&vm->stuck);
-    disks_close(&vm->disks);
+    if (disks_close(&vm->disks) < 0 && rc == 0)
+        *status = VMM_EXIT_FAILED;
 drop_consoles:
     drop_consoles(vm);
 drop_signals:

@@ -15,10 +15,11 @@
  */
 enum {
     CODE_SIZE = 128 << 20,
+    CODE_SIZE_LARGE = 256 << 20, /* for guests of 2 GiB and more */
+    LARGE_GUEST_PAGES = (2u << 30) / GPAGE_SIZE,
     MAX_TBS = 1 << 20,
-    MAX_LINKS = 3 << 20,
-    MAX_MAPS = 8 << 20,
-    INDEX_SIZE = (CODE_SIZE >> JIT_INDEX_SHIFT) * sizeof(uint32_t)
+    MAX_LINKS = 4 << 20,
+    MAX_MAPS = 16 << 20
 };
 
 static void *reserve(size_t size)
@@ -29,6 +30,11 @@ static void *reserve(size_t size)
     return p == MAP_FAILED ? NULL : p;
 }
 
+static size_t index_size(const struct jit_engine *eng)
+{
+    return (eng->code_size >> JIT_INDEX_SHIFT) * sizeof(*eng->tb_index);
+}
+
 static int map_code(struct jit_engine *eng, struct err *err)
 {
     int rc = 0;
@@ -37,7 +43,9 @@ static int map_code(struct jit_engine *eng, struct err *err)
     if (fd < 0)
         return err_sys(err, "create the code cache");
     if (!eng->code_size)
-        eng->code_size = CODE_SIZE;
+        eng->code_size = eng->gmem->nr_pages >= LARGE_GUEST_PAGES
+                             ? CODE_SIZE_LARGE
+                             : CODE_SIZE;
     if (ftruncate(fd, eng->code_size) < 0) {
         rc = err_sys(err, "size the code cache to %u bytes", eng->code_size);
         goto close_fd;
@@ -67,7 +75,7 @@ int jit_cache_init(struct jit_engine *eng, struct err *err)
     eng->max_links = MAX_LINKS;
     eng->max_maps = MAX_MAPS;
     eng->tbs = reserve(MAX_TBS * sizeof(*eng->tbs));
-    eng->tb_index = reserve(INDEX_SIZE);
+    eng->tb_index = reserve(index_size(eng));
     eng->links = reserve(MAX_LINKS * sizeof(*eng->links));
     eng->maps = reserve(MAX_MAPS * sizeof(*eng->maps));
     eng->hash = reserve(JIT_HASH_SIZE * sizeof(*eng->hash));
@@ -100,7 +108,7 @@ void jit_cache_fini(struct jit_engine *eng)
     release(eng->slots, SLOT_MAX * sizeof(*eng->slots));
     release(eng->slot_hash, SLOT_MAX * sizeof(*eng->slot_hash));
     release(eng->tbs, MAX_TBS * sizeof(*eng->tbs));
-    release(eng->tb_index, INDEX_SIZE);
+    release(eng->tb_index, index_size(eng));
     release(eng->links, MAX_LINKS * sizeof(*eng->links));
     release(eng->maps, MAX_MAPS * sizeof(*eng->maps));
     release(eng->hash, JIT_HASH_SIZE * sizeof(*eng->hash));

@@ -50,7 +50,7 @@ static bool host_has_avx(void)
 
 /*
  * For tests (docs/testing.md), in HUSK_JIT: "share" makes all 64-bit user code
- * shared code, "cache=N" makes the code cache N MiB large, 1 to 128. Read
+ * shared code, "cache=N" makes the code cache N MiB large, 1 to 512. Read
  * before there are threads.
  */
 static void read_tuning(struct jit_engine *eng)
@@ -60,7 +60,7 @@ static void read_tuning(struct jit_engine *eng)
     unsigned long mib = cache ? strtoul(cache + 6, NULL, 10) : 0;
 
     eng->share_all = words && strstr(words, "share");
-    if (mib >= 1 && mib <= 128)
+    if (mib >= 1 && mib <= 512)
         eng->code_size = (uint32_t)mib << 20;
 }
 

@@ -498,11 +498,19 @@ static bool refused_width(const struct insn *in, uint32_t key,
            in->d.mnemonic == ZYDIS_MNEMONIC_VPEXTRQ;
 }
 
+/* Instructions that use the stack: in translated code if they are common. */
+static enum insn_class stack_gate(const struct insn *in, uint32_t key)
+{
+    return common_stack(in, key) && !(key & KEY_VM86) ? in->class : IC_RARE;
+}
+
 /* Where instructions run one by one, C also sees that a jump's target is one.
  * Translated code notices only when it looks for a block there. */
-static enum insn_class on_its_own(const struct insn *in, uint32_t key)
+static enum insn_class target_gate(const struct insn *in, uint32_t key)
 {
-    return key & (KEY_STEP | KEY_BREAK) ? IC_RARE : in->class;
+    if (key & (KEY_STEP | KEY_BREAK))
+        return IC_RARE;
+    return in->class == IC_JMP_IND ? IC_JMP_IND : stack_gate(in, key);
 }
 
 /* What privilege and mode make of an instruction. */
@@ -515,14 +523,10 @@ static enum insn_class mode_gate(const struct insn *in, uint32_t key)
     case IC_POP:
     case IC_LEAVE:
     case IC_PUSHF:
-    case IC_CALL:
-        return common_stack(in, key) && !(key & KEY_VM86) ? in->class : IC_RARE;
+    case IC_CALL: return stack_gate(in, key);
     case IC_CALL_IND:
     case IC_RET:
-        if (!common_stack(in, key) || key & KEY_VM86)
-            return IC_RARE;
-        return on_its_own(in, key);
-    case IC_JMP_IND: return on_its_own(in, key);
+    case IC_JMP_IND: return target_gate(in, key);
     case IC_CLI:
     case IC_STI: return key & KEY_CPL0 ? in->class : IC_RARE;
     case IC_STAC:

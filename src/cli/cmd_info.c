@@ -21,6 +21,7 @@ static const struct column info_columns[] = {
     {"name", "name", COLUMN_TEXT},
     {"path", "path", COLUMN_TEXT},
     {"state", "state", COLUMN_TEXT},
+    {"machine", "machine.state", COLUMN_TEXT},
     {"process", "owner.pid", COLUMN_NUMBER},
     {"host", "owner.host", COLUMN_TEXT},
     {"since", "owner.since", COLUMN_TEXT},

@@ -96,7 +96,8 @@ static int running_size(const struct args *a, const char *path, uint64_t *size,
                         struct err *err)
 {
     json_t *status = NULL;
-    int rc = vm_ask(a, path, json_pack("{s:s}", "do", "status"), &status, err);
+    int rc = vm_ask(a, path, json_pack("{s:s}", "do", "status"), VM_LOOK_MS,
+                    &status, err);
 
     if (rc < 0)
         return rc;
@@ -119,7 +120,7 @@ static int grow_running(const struct args *a, const char *path,
         rc = vm_ask(a, path,
                     json_pack("{s:s, s:i, s:I}", "do", "disk-resize", "disk", 0,
                               "size", (json_int_t)want),
-                    &answer, err);
+                    VM_ASK_MS, &answer, err);
     json_decref(answer);
     return rc;
 }

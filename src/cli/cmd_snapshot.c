@@ -42,7 +42,7 @@ static int snapshot_running(const struct args *a, const char *path,
         (void)json_object_set_new(command, "name", out_json_text(s->name));
     if (s->text)
         (void)json_object_set_new(command, "text", out_json_text(s->text));
-    rc = vm_ask(a, path, command, &answer, err);
+    rc = vm_ask(a, path, command, VM_ASK_MS, &answer, err);
     json_decref(answer);
     if (rc < 0)
         return rc;

@@ -145,6 +145,19 @@ static json_t *own_settings(const struct settings *s)
     return v;
 }
 
+/* What the machine says of itself, if it runs and answers. */
+static void put_machine(json_t *v, const struct args *a, const struct vm *vm)
+{
+    json_t *status = NULL;
+    struct err err;
+
+    if (strcmp(json_string_value(json_object_get(v, "state")), "running") ==
+            0 &&
+        vm_ask(a, vm->path, json_pack("{s:s}", "do", "status"), VM_LOOK_MS,
+               &status, &err) == 0)
+        (void)json_object_set_new(v, "machine", status);
+}
+
 json_t *facts_all(const struct args *a, const char *word, struct err *err)
 {
     struct vm vm;
@@ -163,6 +176,7 @@ json_t *facts_all(const struct args *a, const char *word, struct err *err)
     put_disk(v, &vm);
     put_snapshots(v, &vm);
     put_image(v, &vm);
+    put_machine(v, a, &vm);
     vm_drop(&vm);
     return v;
 }

@@ -18,8 +18,7 @@
 enum {
     /* Other verbs take a moment; a run takes for ever. */
     BUSY_TRIES = 40,
-    BUSY_PAUSE_NS = 50 * 1000 * 1000,
-    ASK_MS = 120 * 1000
+    BUSY_PAUSE_NS = 50 * 1000 * 1000
 };
 
 /* --- Opening ----------------------------------------------------------------
@@ -361,7 +360,7 @@ bool vm_split(const char *word, char name[PATH_MAX], const char **snap)
  */
 
 int vm_ask(const struct args *a, const char *path, json_t *command,
-           json_t **result, struct err *err)
+           unsigned timeout_ms, json_t **result, struct err *err)
 {
     char name[HOME_SOCKET_NAME], address[HOME_SOCKET_NAME + 32];
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
@@ -374,7 +373,7 @@ int vm_ask(const struct args *a, const char *path, json_t *command,
     if (rc == 0) {
         (void)snprintf(address, sizeof(address), "/proc/self/fd/%d/%s", dir,
                        name);
-        rc = control_call(address, command, ASK_MS, result, err);
+        rc = control_call(address, command, timeout_ms, result, err);
         (void)close(dir);
     }
     if (fd >= 0)

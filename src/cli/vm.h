@@ -63,9 +63,11 @@ MUST_CHECK int vm_settle(struct vmfile *vf, struct settings *s,
 bool vm_split(const char *word, char name[PATH_MAX], const char **snap);
 
 /* Ask a running VM. -ENOENT: it does not run, or takes no commands; else as
- * control_call. command is given away. */
+ * control_call, which waits for VM_ASK_MS, or for what only looks VM_LOOK_MS.
+ * command is given away. */
+enum { VM_ASK_MS = 120 * 1000, VM_LOOK_MS = 2000 };
 MUST_CHECK int vm_ask(const struct args *a, const char *path, json_t *command,
-                      json_t **result, struct err *err);
+                      unsigned timeout_ms, json_t **result, struct err *err);
 
 /* Whether a person agrees. Without a terminal, and without --yes: no. */
 bool vm_confirm(const struct args *a, const char *fmt, ...) PRINTF(2, 3);

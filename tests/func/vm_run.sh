@@ -94,7 +94,8 @@ check 'no such VM' 3 $?
 h set web "boot.kernel=$dir/idle"
 start web
 check 'its state' running "$("$husk" list web -o jsonl | sed 's/.*"state": *"//; s/".*//')"
-check 'its process' 1 "$("$husk" info web --json | grep -c "\"pid\": $pid")"
+check 'its process, from two sides' 2 "$("$husk" info web --json | grep -c "\"pid\": $pid")"
+check 'what the machine says' 1 "$("$husk" info web | grep -c '^machine  *running')"
 h run web
 check 'it does not run twice' 5 $?
 check 'the error names the process' 1 "$(grep -c "process $pid of this host" "$dir/err")"

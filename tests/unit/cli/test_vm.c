@@ -117,9 +117,9 @@ static void nobody_answers_for_a_vm_that_is_off(void **state)
 
     make_vm(f, "web");
     assert_int_equal(home_path(&f->a.home, "web", path, &err), 0);
-    assert_int_equal(
-        vm_ask(&f->a, path, json_pack("{s:s}", "do", "ping"), &answer, &err),
-        -ENOENT);
+    assert_int_equal(vm_ask(&f->a, path, json_pack("{s:s}", "do", "ping"),
+                            VM_LOOK_MS, &answer, &err),
+                     -ENOENT);
     assert_null(answer);
 }
 

@@ -45,7 +45,8 @@ static int check_name(const struct qcow2 *q, struct err *err)
                        "'%.120s' has; say it with qemu-img rebase -u -b FILE "
                        "-F FORMAT",
                        q->path, name);
-    if (strcmp(q->backing_format, "raw") && strcmp(q->backing_format, "qcow2"))
+    if (strcmp(q->backing_format, "raw") != 0 &&
+        strcmp(q->backing_format, "qcow2") != 0)
         return err_set(err, -ENOTSUP,
                        "open %s: its backing file '%.120s' has the format "
                        "'%.40s'; only raw and qcow2 can be under an image",
@@ -101,7 +102,7 @@ static int open_named(struct qcow2 *q, const char *path, struct q_chain *chain,
 
     if (fd < 0)
         return err_sys(err, "open %s, the backing file of %s", path, q->path);
-    if (!strcmp(q->backing_format, "raw")) {
+    if (strcmp(q->backing_format, "raw") == 0) {
         rc = note(chain, fd, path, err);
         if (!rc)
             rc = raw_open(path, fd, opts.flags, NULL, NULL, &q->backing, err);

@@ -62,8 +62,7 @@ int blk_read(struct blk *b, uint64_t off, void *buf, uint64_t len)
 int blk_write(struct blk *b, uint64_t off, const void *buf, uint64_t len,
               unsigned flags)
 {
-    /* Nobody writes through the pointers of a write. */
-    struct iovec iov = {(void *)(uintptr_t)buf, len};
+    struct iovec iov = iov_const(buf, len);
 
     return blk_writev(b, off, &iov, 1, flags);
 }

@@ -288,7 +288,8 @@ struct blkq *blkq_new(struct blk *b, unsigned max_threads, struct err *err)
         start_aio(q);
         return q;
     }
-    (void)err_set(err, rc, "start a disk's thread: %s", strerror(-rc));
+    errno = -rc;
+    (void)err_sys(err, "start a disk's thread");
     blkq_free(q);
     return NULL;
 }

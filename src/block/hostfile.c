@@ -131,7 +131,8 @@ int hostfile_open(struct hostfile *f, const char *path, int fd, unsigned flags,
         return err_sys(err, "open %s", path);
     rc = pthread_rwlock_init(&f->rmw, NULL);
     if (rc) {
-        rc = err_set(err, -rc, "open %s: no lock: %s", path, strerror(rc));
+        errno = rc;
+        rc = err_sys(err, "make a lock for %s", path);
         goto close_fd;
     }
     rc = set_up(f, path, flags, err);
@@ -406,7 +407,7 @@ int hostfile_writev(struct hostfile *f, uint64_t off, const struct iovec *iov,
 int hostfile_write(struct hostfile *f, uint64_t off, const void *buf,
                    uint64_t len)
 {
-    struct iovec one = {(void *)(uintptr_t)buf, len};
+    struct iovec one = iov_const(buf, len);
 
     return hostfile_writev(f, off, &one, 1, false);
 }

@@ -84,7 +84,7 @@ void iov_put(const struct iovec *iov, int n, uint64_t skip, const void *src,
              uint64_t len)
 {
     /* COPY_PUT only reads from it. */
-    copy(COPY_PUT, iov, n, skip, (char *)(uintptr_t)src, len);
+    copy(COPY_PUT, iov, n, skip, iov_const(src, len).iov_base, len);
 }
 
 void iov_zero(const struct iovec *iov, int n, uint64_t skip, uint64_t len)

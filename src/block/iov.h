@@ -3,12 +3,22 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 #include <sys/uio.h>
 
 /* Buffers in pieces. Skips and lengths are bytes; none reaches beyond the end
  * of the list but where that is said. */
 
 enum { IOV_BATCH = 64 };
+
+/* Bytes that are only read, in one piece: an iovec has no word for that. */
+static inline struct iovec iov_const(const void *p, uint64_t len)
+{
+    struct iovec v = {.iov_len = len};
+
+    memcpy(&v.iov_base, &p, sizeof(p));
+    return v;
+}
 
 /* Sum of the pieces, UINT64_MAX if it does not fit. */
 uint64_t iov_len(const struct iovec *iov, int n);

@@ -50,13 +50,15 @@ static int probe(const char *path, int fd, const char **format, struct err *err)
     if (rc)
         return rc;
     rc = hostfile_read(&f, 0, head, sizeof(head));
-    if (rc)
-        rc = err_set(err, rc, "read %s: %s", path, strerror(-rc));
-    else
+    if (rc) {
+        errno = -rc;
+        rc = err_sys(err, "read %s", path);
+    } else {
         *format = blk_guess_format(head, sizeof(head));
+    }
     if (!rc && !*format)
         *format = "raw";
-    if (!rc && f.is_device && strcmp(*format, "qcow2"))
+    if (!rc && f.is_device && strcmp(*format, "qcow2") != 0)
         *format = "raw";
     if (fd < 0)
         hostfile_close(&f);
@@ -74,9 +76,9 @@ int blk_open(const char *path, int fd, const char *format, unsigned flags,
 
     if (rc)
         return rc;
-    if (!strcmp(format, "raw"))
+    if (strcmp(format, "raw") == 0)
         return raw_open(path, fd, flags, NULL, NULL, out, err);
-    if (strcmp(format, "qcow2"))
+    if (strcmp(format, "qcow2") != 0)
         return err_set(err, -EMEDIUMTYPE,
                        "open %s: it is a %s image; convert it to qcow2 first "
                        "(husk import)",

@@ -146,8 +146,7 @@ static int read_header(struct qcow2 *q, struct err *err)
     int rc = hostfile_read(&q->f, 0, buf, sizeof(buf));
 
     if (rc)
-        return err_set(err, rc, "read the header of %s: %s", q->path,
-                       strerror(-rc));
+        return err_rc(err, rc, "read the header of %s", q->path);
     return q_header_parse(&q->h, buf, sizeof(buf), q->path, err);
 }
 
@@ -247,8 +246,7 @@ static int prepare_writing(struct qcow2 *q, struct err *err)
         return err_set(err, -ENOMEM, "open %s: out of memory", q->path);
     rc = hostfile_size(&q->f, &size);
     if (rc)
-        return err_set(err, rc, "find the size of %s: %s", q->path,
-                       strerror(-rc));
+        return err_rc(err, rc, "find the size of %s", q->path);
     /* A device has whatever was there before. */
     q->fresh_from = q->f.is_device ? UINT64_MAX : q_clusters(q, size);
     /* Nothing is known of its refcounts until a check says so. */

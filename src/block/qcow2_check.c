@@ -342,8 +342,8 @@ static int recover(struct qcow2 *q, struct q_walk *w, struct fixing *f,
     if (!rc)
         return 0;
 fail:
-    return err_set(err, rc, "recover %s after it was not closed in order: %s",
-                   q->path, strerror(-rc));
+    return err_rc(err, rc, "recover %s after it was not closed in order",
+                  q->path);
 }
 
 int q_recover(struct qcow2 *q, struct err *err)
@@ -366,7 +366,7 @@ int q_recover(struct qcow2 *q, struct err *err)
     if (!rc)
         rc = q_walk_init(&w, q, &c, true);
     if (rc) {
-        (void)err_set(err, rc, "recover %s: %s", q->path, strerror(-rc));
+        (void)err_rc(err, rc, "recover %s", q->path);
     } else {
         rc = recover(q, &w, &f, &c, err);
         q->recovered = !rc;
@@ -463,6 +463,6 @@ int qcow2_check(struct qcow2 *q, bool fix, struct qcow2_check *c,
     }
     lock_drop(&q->lock);
     if (rc)
-        (void)err_set(err, rc, "check %s: %s", q->path, strerror(-rc));
+        (void)err_rc(err, rc, "check %s", q->path);
     return rc;
 }

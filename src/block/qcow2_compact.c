@@ -601,7 +601,7 @@ int qcow2_compact(struct qcow2 *q, qcow2_progress *progress, void *arg,
     if (!rc)
         rc = hostfile_size(&q->f, &after);
     if (rc)
-        return err_set(err, rc, "compact %s: %s", q->path, strerror(-rc));
+        return err_rc(err, rc, "compact %s", q->path);
     *saved = before > after ? before - after : 0;
     return 0;
 }

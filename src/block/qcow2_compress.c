@@ -23,7 +23,7 @@ static int decode_zlib(const uint8_t *src, uint64_t src_len, uint8_t *dst,
     if (inflateInit2(&z, WINDOW_BITS) != Z_OK)
         return -ENOMEM;
     /* zlib's header asks for a pointer to writable bytes; it only reads. */
-    z.next_in = (Bytef *)(uintptr_t)src;
+    z.next_in = iov_const(src, src_len).iov_base;
     z.avail_in = (uInt)src_len;
     z.next_out = dst;
     z.avail_out = (uInt)dst_len;

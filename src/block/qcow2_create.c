@@ -240,7 +240,7 @@ int qcow2_create(const char *path, int fd, const struct qcow2_create *c,
         goto free_first;
     rc = write_image(&f, &p);
     if (rc)
-        (void)err_set(err, rc, "write %s: %s", path, strerror(-rc));
+        (void)err_rc(err, rc, "write %s", path);
     hostfile_let_go(&f);
 free_first:
     free(p.first);

@@ -297,8 +297,7 @@ int q_header_read_names(struct qcow2 *q, struct err *err)
     if (!rc)
         return 0;
 fail:
-    return err_set(err, rc, "read the header of %s: %s", q->path,
-                   strerror(-rc));
+    return err_rc(err, rc, "read the header of %s", q->path);
 }
 
 /* -- For the settings ----------------------------------------------------- */

@@ -1,6 +1,7 @@
 #ifndef HUSK_BLOCK_QCOW2_INT_H
 #define HUSK_BLOCK_QCOW2_INT_H
 
+#include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -264,6 +265,9 @@ struct qcow2 {
 
     struct q_decoded decoded;
 };
+
+/* As err_sys, of a negative errno that is at hand. */
+#define err_rc(err, rc, ...) (errno = -(rc), err_sys(err, __VA_ARGS__))
 
 static inline struct qcow2 *q_of(struct blk *b)
 {

@@ -30,8 +30,7 @@ int q_l1_load(struct qcow2 *q, struct err *err)
     if (q->l1 && q->l1_dirty)
         rc = hostfile_read(&q->f, q->h.l1_off, q->l1, n * 8);
     if (rc)
-        return err_set(err, rc, "read the L1 table of %s: %s", q->path,
-                       strerror(-rc));
+        return err_rc(err, rc, "read the L1 table of %s", q->path);
     for (uint64_t i = 0; i < n; i++)
         q->l1[i] = get_be64(&q->l1[i]);
     return 0;

@@ -51,8 +51,7 @@ int q_rt_load(struct qcow2 *q, struct err *err)
         return err_set(err, -ENOMEM, "open %s: out of memory", q->path);
     rc = hostfile_read(&q->f, q->h.rt_off, q->rt, bytes);
     if (rc)
-        return err_set(err, rc, "read the refcount table of %s: %s", q->path,
-                       strerror(-rc));
+        return err_rc(err, rc, "read the refcount table of %s", q->path);
     for (uint64_t i = 0; i < q->rt_entries; i++)
         q->rt[i] = get_be64(&q->rt[i]);
     return 0;
@@ -104,6 +103,8 @@ int q_ref_set(struct qcow2 *q, uint64_t cluster, uint64_t count)
         rc = q_cache_write_refs(q);
     if (!rc)
         rc = find(q, cluster, &s, &i);
+    if (!rc && !s)
+        rc = -EUCLEAN;
     if (rc)
         return rc;
     q_ref_write(s->data, i, q->h.refcount_order, count);

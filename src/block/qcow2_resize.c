@@ -135,7 +135,7 @@ int q_resize(struct blk *b, uint64_t size, struct err *err)
     }
     lock_drop(&q->lock);
     if (rc)
-        (void)err_set(err, rc, "resize %s to %llu bytes: %s", q->path,
-                      (unsigned long long)size, strerror(-rc));
+        (void)err_rc(err, rc, "resize %s to %llu bytes", q->path,
+                     (unsigned long long)size);
     return rc;
 }

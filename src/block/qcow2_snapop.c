@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "block/iov.h"
 #include "block/qcow2_int.h"
 #include "block/qcow2_walk.h"
 
@@ -250,9 +251,9 @@ static int new_snap(struct qcow2 *q, const struct qcow2_snap_new *s,
                             .opaque_len = s->opaque_len};
 
     next_id(q, number);
-    as.id = s->id ? (char *)(uintptr_t)s->id : number;
-    as.name = (char *)(uintptr_t)s->name;
-    as.opaque = (uint8_t *)(uintptr_t)s->opaque;
+    as.id = s->id ? iov_const(s->id, 0).iov_base : number;
+    as.name = iov_const(s->name, 0).iov_base;
+    as.opaque = iov_const(s->opaque, 0).iov_base;
     *out = (struct q_snap){.l1_size = q->h.l1_size, .icount = UINT64_MAX};
     return q_snap_copy(&out->s, &as);
 }
@@ -338,7 +339,7 @@ static int create_locked(struct qcow2 *q, const struct qcow2_snap_new *s,
 
 free_list:
     free(list);
-    return err_set(err, rc, "snapshot %s: %s", q->path, strerror(-rc));
+    return err_rc(err, rc, "snapshot %s", q->path);
 }
 
 int qcow2_snap_create(struct qcow2 *q, const struct qcow2_snap_new *s,
@@ -351,7 +352,7 @@ int qcow2_snap_create(struct qcow2 *q, const struct qcow2_snap_new *s,
     lock_take(&q->lock);
     rc = q_freeze(q);
     if (rc) {
-        (void)err_set(err, rc, "snapshot %s: %s", q->path, strerror(-rc));
+        (void)err_rc(err, rc, "snapshot %s", q->path);
     } else {
         rc = create_locked(q, s, id_out, err);
         q_thaw(q);
@@ -498,9 +499,11 @@ static int on_snap(struct qcow2 *q, const char *id, bool apply, struct err *err)
         q_thaw(q);
     }
     lock_drop(&q->lock);
-    if (rc)
-        (void)err_set(err, rc, "%s snapshot %s of %s: %s", what, id, q->path,
-                      rc == -ENOENT ? "there is none" : strerror(-rc));
+    if (rc == -ENOENT)
+        (void)err_set(err, rc, "%s snapshot %s of %s: there is none", what, id,
+                      q->path);
+    else if (rc)
+        (void)err_rc(err, rc, "%s snapshot %s of %s", what, id, q->path);
     return rc;
 }
 
@@ -571,9 +574,9 @@ int qcow2_snap_change(struct qcow2 *q, const char *id, const char *name,
         if (s) {
             as = s->s;
             if (name)
-                as.name = (char *)(uintptr_t)name;
+                as.name = iov_const(name, 0).iov_base;
             if (opaque) {
-                as.opaque = (uint8_t *)(uintptr_t)opaque;
+                as.opaque = iov_const(opaque, 0).iov_base;
                 as.opaque_len = opaque_len;
             }
             rc = change_locked(q, s, &as);
@@ -582,8 +585,7 @@ int qcow2_snap_change(struct qcow2 *q, const char *id, const char *name,
     }
     lock_drop(&q->lock);
     if (rc)
-        (void)err_set(err, rc, "change snapshot %s of %s: %s", id, q->path,
-                      strerror(-rc));
+        (void)err_rc(err, rc, "change snapshot %s of %s", id, q->path);
     return rc;
 }
 
@@ -607,8 +609,7 @@ int qcow2_snap_unique(struct qcow2 *q, const char *id, uint64_t *bytes,
     }
     lock_drop(&q->lock);
     if (rc)
-        return err_set(err, rc, "measure snapshot %s of %s: %s", id, q->path,
-                       strerror(-rc));
+        return err_rc(err, rc, "measure snapshot %s of %s", id, q->path);
     *bytes = n << q->cluster_bits;
     return 0;
 }

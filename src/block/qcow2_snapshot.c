@@ -165,8 +165,7 @@ int q_snaps_load(struct qcow2 *q, struct err *err)
     if (rc == -EINVAL)
         return err_set(err, rc, "open %s: its snapshot table is broken",
                        q->path);
-    return err_set(err, rc, "read the snapshots of %s: %s", q->path,
-                   strerror(-rc));
+    return err_rc(err, rc, "read the snapshots of %s", q->path);
 }
 
 /* -- Looking at ----------------------------------------------------------- */

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "block/iov.h"
 #include "block/qcow2_int.h"
 
 enum { PIECE = 64 << 10 };
@@ -18,7 +19,7 @@ static int write_zeroes(struct qcow2 *q, uint64_t off, uint64_t len)
 
     while (!rc && len) {
         uint64_t take = len < PIECE ? len : PIECE;
-        struct iovec one = {(void *)(uintptr_t)zeroes, take};
+        struct iovec one = iov_const(zeroes, take);
 
         rc = q_writev(&q->blk, off, &one, 1, 0); /* may be beyond the end */
         off += take;

@@ -1,8 +1,10 @@
 #include "cli/verb.h"
 
+#include <errno.h>
 #include <string.h>
 
 #include "base/compiler.h"
+#include "cli/out.h"
 #include "cli/status.h"
 
 enum {
@@ -175,12 +177,17 @@ const struct verb *verb_find(const char *name)
 
 void say_error(const char *text)
 {
-    (void)fprintf(stderr, "husk: %s\n", text);
+    (void)fputs("husk: ", stderr);
+    out_text(stderr, text); /* names in it may be anybody's */
+    (void)fputc('\n', stderr);
 }
 
 int say_no_verb(const char *name)
 {
-    (void)fprintf(
-        stderr, "husk: there is no verb '%s': 'husk help' lists them\n", name);
+    struct err err;
+
+    (void)err_set(&err, -EINVAL,
+                  "there is no verb '%.80s': 'husk help' lists them", name);
+    say_error(err.text);
     return STATUS_USAGE;
 }

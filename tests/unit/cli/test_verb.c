@@ -1,8 +1,10 @@
 /* The table of verbs (verb.c), and what is printed from it (help.c). */
 #include "cli/verb.h"
 
+#include <stdlib.h>
 #include <string.h>
 
+#include "tests/unit/cli/capture.h"
 #include "tests/unit/test.h"
 
 /* What f prints, cut at the size of buf. */
@@ -106,6 +108,18 @@ static void aliases_find_their_verb_and_hide_none(void **state)
     }
 }
 
+static void an_error_is_one_line_without_control_characters(void **state)
+{
+    char *said;
+
+    (void)state;
+    capture_begin(2);
+    say_error("a\x1b[2Jb\nc");
+    said = capture_end();
+    assert_string_equal(said, "husk: a?[2Jb?c\n");
+    free(said);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -114,6 +128,7 @@ int main(void)
         cmocka_unit_test(no_option_hides_another),
         cmocka_unit_test(shared_options_give_way),
         cmocka_unit_test(aliases_find_their_verb_and_hide_none),
+        cmocka_unit_test(an_error_is_one_line_without_control_characters),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

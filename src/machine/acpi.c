@@ -126,23 +126,24 @@ enum {
 #define LAT_NO_C2            0x0065
 #define LAT_NO_C3            0x03e9
 
-static void put_fadt_blocks(uint8_t *t)
+static void put_fadt_blocks(uint8_t *t, unsigned pm_base)
 {
-    put_le32(t + FADT_PM1A_EVT, ACPI_PM_BASE + ACPI_PM1_EVT);
-    put_le32(t + FADT_PM1A_CNT, ACPI_PM_BASE + ACPI_PM1_CNT);
-    put_le32(t + FADT_PM_TMR, ACPI_PM_BASE + ACPI_PM_TMR);
+    put_le32(t + FADT_PM1A_EVT, pm_base + ACPI_PM1_EVT);
+    put_le32(t + FADT_PM1A_CNT, pm_base + ACPI_PM1_CNT);
+    put_le32(t + FADT_PM_TMR, pm_base + ACPI_PM_TMR);
     put_le32(t + FADT_GPE0, ACPI_GPE0_BASE);
     t[FADT_PM1_EVT_LEN] = 4;
     t[FADT_PM1_CNT_LEN] = 2;
     t[FADT_PM_TMR_LEN] = 4;
     t[FADT_GPE0_LEN] = ACPI_GPE0_PORTS;
-    put_gas(t + FADT_X_PM1A_EVT, GAS_IO, 32, ACPI_PM_BASE + ACPI_PM1_EVT);
-    put_gas(t + FADT_X_PM1A_CNT, GAS_IO, 16, ACPI_PM_BASE + ACPI_PM1_CNT);
-    put_gas(t + FADT_X_PM_TMR, GAS_IO, 32, ACPI_PM_BASE + ACPI_PM_TMR);
+    put_gas(t + FADT_X_PM1A_EVT, GAS_IO, 32, pm_base + ACPI_PM1_EVT);
+    put_gas(t + FADT_X_PM1A_CNT, GAS_IO, 16, pm_base + ACPI_PM1_CNT);
+    put_gas(t + FADT_X_PM_TMR, GAS_IO, 32, pm_base + ACPI_PM_TMR);
     put_gas(t + FADT_X_GPE0, GAS_IO, 8 * ACPI_GPE0_PORTS, ACPI_GPE0_BASE);
 }
 
-static void put_fadt(uint8_t *t, gpa_t facs, gpa_t dsdt)
+static void put_fadt(const struct acpi_config *cfg, uint8_t *t, gpa_t facs,
+                     gpa_t dsdt)
 {
     put_le32(t + FADT_FACS, (uint32_t)facs);
     put_le32(t + FADT_DSDT, (uint32_t)dsdt);
@@ -152,7 +153,7 @@ static void put_fadt(uint8_t *t, gpa_t facs, gpa_t dsdt)
     put_le32(t + FADT_SMI_CMD, ACPI_SMI_PORT);
     t[FADT_ACPI_ENABLE] = ACPI_SMI_ENABLE;
     t[FADT_ACPI_DISABLE] = ACPI_SMI_DISABLE;
-    put_fadt_blocks(t);
+    put_fadt_blocks(t, cfg->pm_base);
     put_le16(t + FADT_C2_LAT, LAT_NO_C2);
     put_le16(t + FADT_C3_LAT, LAT_NO_C3);
     t[FADT_CENTURY] = CMOS_CENTURY;
@@ -297,6 +298,6 @@ long acpi_build(const struct acpi_config *cfg, uint8_t *buf, size_t size,
     put_hpet(hpet);
     if (put_dsdt(cfg, &l, &at[0]) < 0)
         return -ENOSPC;
-    put_fadt(fadt, at[3], at[0]);
+    put_fadt(cfg, fadt, at[3], at[0]);
     return (long)l.len;
 }

@@ -14,8 +14,9 @@
 enum { ACPI_GSI_PIT = 2, ACPI_IRQ_SCI = 9, ACPI_MAX_CPUS = 255 };
 
 struct acpi_config {
-    unsigned cpus;  /* 1..ACPI_MAX_CPUS; APIC ids count from 0 */
-    gpa_t pci_mmio; /* where the window for PCI memory begins */
+    unsigned cpus;    /* 1..ACPI_MAX_CPUS; APIC ids count from 0 */
+    uint16_t pm_base; /* I/O port of the PM block */
+    gpa_t pci_mmio;   /* where the window for PCI memory begins */
 };
 
 /*

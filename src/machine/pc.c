@@ -49,10 +49,11 @@ static void on_reset_line(void *opaque)
     pc_post(opaque, PC_EVENT_RESET, 0);
 }
 
-/* Other sleep types are not offered; real chips sleep or do nothing. */
+/* Other sleep types are not offered; real chips sleep or do nothing. Type 0 is
+ * the PIIX4's own for soft-off (82371AB, PMCNTRL), which OVMF uses. */
 static void on_sleep(void *opaque, unsigned type)
 {
-    if (type == ACPI_SLP_TYP_S5)
+    if (type == ACPI_SLP_TYP_S5 || type == 0)
         pc_post(opaque, PC_EVENT_POWER_OFF, 0);
 }
 
@@ -231,7 +232,7 @@ static int make_pci(struct pc *pc, struct err *err)
 
     if (rc < 0)
         return rc;
-    rc = i440fx_init(&pc->board, &pc->pci, &pc->gmem, ACPI_PM_BASE, err);
+    rc = i440fx_init(&pc->board, &pc->pci, &pc->gmem, pc_pm_base(pc), err);
     if (rc < 0)
         goto drop_host;
     rc = virtio_pci_init(&pc->rng_pci, &pc->rng.vd, &pc->pci, SLOT_RNG, 0, err);

@@ -57,6 +57,7 @@ static int load_acpi(struct pc *pc, struct err *err)
 {
     size_t size = PC_TABLES_END - PC_TABLES;
     const struct acpi_config cfg = {.cpus = pc->cfg.cpus,
+                                    .pm_base = pc_pm_base(pc),
                                     .pci_mmio = pc->layout.pci_mmio};
     uint8_t *buf = calloc(1, size);
     int rc = 0;

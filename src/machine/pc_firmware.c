@@ -124,6 +124,7 @@ static size_t put_order(const struct pc *pc, char *text)
 static int add_acpi(struct pc *pc, struct pc_firmware *f)
 {
     const struct acpi_config cfg = {.cpus = pc->cfg.cpus,
+                                    .pm_base = pc_pm_base(pc),
                                     .pci_mmio = pc->layout.pci_mmio};
     long size, len;
     int rc;

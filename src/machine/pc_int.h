@@ -78,6 +78,12 @@ struct pc {
     unsigned built; /* stages of pc.c that stand and must be undone */
 };
 
+/* The I/O port of the PM block: where the firmware would have it. */
+static inline uint16_t pc_pm_base(const struct pc *pc)
+{
+    return pc->cfg.firmware == FIRMWARE_UEFI ? ACPI_PM_BASE_UEFI : ACPI_PM_BASE;
+}
+
 /* pc_map.c: put all devices on the buses. -errno with err. */
 MUST_CHECK int pc_map_devices(struct pc *pc, struct err *err);
 /* Reset every device that is no CPU, APIC or PCI function. */

@@ -8,7 +8,13 @@
 #include "machine/pc_int.h"
 
 enum map_space { MAP_PIO, MAP_MMIO };
-enum map_condition { MAP_ALWAYS, MAP_DEBUGCON, MAP_DEBUG_EXIT };
+enum map_condition {
+    MAP_ALWAYS,
+    MAP_DEBUGCON,
+    MAP_DEBUG_EXIT,
+    MAP_UEFI,
+    MAP_NOT_UEFI
+};
 
 #define NO_LOCK SIZE_MAX
 
@@ -47,7 +53,9 @@ static const struct mapping map[] = {
     {MAP_PIO, FW_CFG_DMA_PORT, FW_CFG_DMA_PORTS, &fw_cfg_dma_bus_ops,
      WITH_LOCK(fw_cfg, fw_cfg.lock), MAP_ALWAYS},
     {MAP_PIO, ACPI_PM_BASE, ACPI_PM_PORTS, &acpi_pm_bus_ops,
-     WITH_LOCK(pm, pm.lock), MAP_ALWAYS},
+     WITH_LOCK(pm, pm.lock), MAP_NOT_UEFI},
+    {MAP_PIO, ACPI_PM_BASE_UEFI, ACPI_PM_PORTS, &acpi_pm_bus_ops,
+     WITH_LOCK(pm, pm.lock), MAP_UEFI},
     {MAP_PIO, ACPI_GPE0_BASE, ACPI_GPE0_PORTS, &acpi_gpe_bus_ops,
      WITH_LOCK(pm, pm.lock), MAP_ALWAYS},
     {MAP_PIO, ACPI_SMI_PORT, ACPI_SMI_PORTS, &acpi_smi_bus_ops,
@@ -94,6 +102,8 @@ static bool is_wanted(const struct pc *pc, enum map_condition when)
     switch (when) {
     case MAP_DEBUGCON: return pc->cfg.debugcon != NULL;
     case MAP_DEBUG_EXIT: return pc->cfg.debug_exit;
+    case MAP_UEFI: return pc->cfg.firmware == FIRMWARE_UEFI;
+    case MAP_NOT_UEFI: return pc->cfg.firmware != FIRMWARE_UEFI;
     case MAP_ALWAYS: break;
     }
     return true;

@@ -24,6 +24,7 @@ enum {
     ACPI_SMI_PORTS = 2,  /* acpi_smi_bus_ops */
     /* Where the machine may put them, as QEMU's pc does. */
     ACPI_PM_BASE = 0x600,
+    ACPI_PM_BASE_UEFI = 0xb000, /* OVMF switches off there, whatever it finds */
     ACPI_GPE0_BASE = 0xafe0,
     ACPI_SMI_PORT = 0xb2,
     ACPI_SMI_ENABLE = 0xf1,

@@ -117,7 +117,10 @@ static void begin(struct flash *fl, uint8_t command)
     case CMD_STATUS:
     case CMD_ID:
     case CMD_QUERY: break;
-    case CMD_CLEAR: fl->st.status = 0; /* fall through */
+    case CMD_CLEAR:
+        fl->st.status = 0;
+        command = CMD_ARRAY;
+        break;
     default: command = CMD_ARRAY; break;
     }
     fl->st.command = command;

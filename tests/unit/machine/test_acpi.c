@@ -37,7 +37,8 @@ static const uint8_t *table_at(uint64_t gpa, const char *signature)
 
 static void build(unsigned cpus)
 {
-    const struct acpi_config cfg = {.cpus = cpus, .pci_mmio = 0xc0000000};
+    const struct acpi_config cfg = {
+        .cpus = cpus, .pm_base = 0x600, .pci_mmio = 0xc0000000};
 
     memset(buf, 0, sizeof(buf));
     assert_in_range(acpi_build(&cfg, buf, SIZE, GPA), 1, SIZE);
@@ -116,7 +117,8 @@ static void the_madt_lists_each_cpu_once(void **state)
 
 static void too_little_room_is_an_error_and_not_overrun(void **state)
 {
-    const struct acpi_config cfg = {.cpus = 3, .pci_mmio = 0xc0000000};
+    const struct acpi_config cfg = {
+        .cpus = 3, .pm_base = 0x600, .pci_mmio = 0xc0000000};
     size_t need = SIZE;
 
     (void)state;

@@ -74,7 +74,8 @@ static const uint8_t *table_at(uint64_t gpa, const char *signature)
 
 static long build(void)
 {
-    const struct acpi_config cfg = {.cpus = 4, .pci_mmio = 0x80000000};
+    const struct acpi_config cfg = {
+        .cpus = 4, .pm_base = 0xb000, .pci_mmio = 0x80000000};
     long len = acpi_build(&cfg, tables, SIZE, 0);
 
     assert_true(len > 0);

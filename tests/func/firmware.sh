@@ -1,0 +1,124 @@
+#!/bin/bash
+# Firmware as its package has it: SeaBIOS runs the boot sector of a disk, OVMF
+# a script in an EFI partition and keeps its variables, and what cannot start
+# says why. HUSK names the binary.
+set -u
+cd "$(dirname "$0")/../.." || exit 1
+husk=$(realpath "${HUSK:-build/release/husk}")
+dir=$(mktemp -d -p "${TMPDIR:-/var/tmp}")
+trap 'rm -rf "$dir"' EXIT
+export PATH=$PATH:/usr/sbin:/sbin
+passed=0 failed=0 skipped=0
+
+check() # NAME EXPECTED GOT
+{
+    if [ "$2" = "$3" ]; then
+        passed=$((passed + 1))
+        return
+    fi
+    failed=$((failed + 1))
+    echo "firmware.sh: $1: FAILED: '$3', not '$2'"
+    tail -n 5 "$dir/serial" "$dir/err" 2>/dev/null | sed 's/^/    /'
+}
+
+skip() # NAME WHY
+{
+    skipped=$((skipped + 1))
+    echo "firmware.sh: $1: skipped: $2"
+}
+
+h()
+{
+    rm -f "$dir/serial" "$dir/log"
+    timeout "${limit:-60}" "$husk" run -s "$dir/serial" "$@" </dev/null \
+        >/dev/null 2>"$dir/err"
+}
+
+# A boot sector that says so on the serial port, then switches off by ACPI.
+sector='\xfa\x31\xc0\x8e\xd8\x8e\xd0\xbc\x00\x7c\xbe\x22\x7c' # si = text
+sector+='\xac\x84\xc0\x74\x06\xba\xf8\x03\xee\xeb\xf5'        # each byte
+sector+='\xba\x04\x06\xb8\x00\x34\xef\xf4\xeb\xfd'            # off; hlt
+printf "${sector}boot sector\\n" >"$dir/disk.img"
+truncate -s 510 "$dir/disk.img"
+printf '\x55\xaa' >>"$dir/disk.img"
+truncate -s 1M "$dir/disk.img"
+disk=$dir/disk.img,format=raw
+
+# --- What cannot start ----------------------------------------------------------
+
+h --firmware coreboot -d "$disk"
+check 'firmware that there is not' 2 $?
+h --firmware none -d "$disk"
+check 'neither firmware nor kernel' 2 $?
+h --firmware bios -k "$dir/disk.img"
+check 'both of them' 2 $?
+h --firmware bios --firmware-vars "$dir/vars" -d "$disk"
+check 'variables without UEFI' 2 $?
+
+# --- SeaBIOS --------------------------------------------------------------------
+
+bios()
+{
+    local cpus
+
+    for cpus in 1 2; do
+        h -c $cpus -d "$disk" --debugcon "$dir/log"
+        check "SeaBIOS, $cpus CPUs: power-off" 0 $?
+        check 'the boot sector ran' 1 "$(grep -ac 'boot sector' "$dir/serial")"
+        check 'it is the firmware of its choice' 1 \
+            "$(grep -ac '^Booting from Hard Disk' "$dir/log")"
+        check 'it found the CPUs' 1 \
+            "$(grep -ac "^Found $cpus cpu(s)" "$dir/log")"
+        check 'it took the tables' 1 "$(grep -ac '^ACPI: parse DSDT' "$dir/log")"
+        check 'no system management mode' 0 "$(grep -ac 'SMM' "$dir/log")"
+    done
+    h -m 5G -d "$disk" --debugcon "$dir/log"
+    check 'SeaBIOS, memory above 4 GiB' 0 $?
+    check 'it is in the map' 1 \
+        "$(grep -ac '0000000100000000 - 0000000180000000 = 1 RAM' "$dir/log")"
+}
+
+# --- OVMF -----------------------------------------------------------------------
+
+efi_disk() # SCRIPT: the shell runs it after five seconds
+{
+    rm -f "$dir/efi.img"
+    truncate -s 16M "$dir/efi.img"
+    mkfs.vfat -F 16 "$dir/efi.img" >/dev/null
+    printf '%s\r\n' "$1" 'reset -s' >"$dir/startup.nsh"
+    mcopy -i "$dir/efi.img" "$dir/startup.nsh" ::/
+}
+
+uefi()
+{
+    local limit=90
+
+    efi_disk 'set husk remembers'
+    h --firmware uefi --firmware-vars "$dir/vars" -d "$dir/efi.img,format=raw"
+    check 'OVMF: power-off' 0 $?
+    efi_disk 'echo it %husk%'
+    h -c 2 --firmware uefi --firmware-vars "$dir/vars" \
+        -d "$dir/efi.img,format=raw"
+    check 'OVMF, 2 CPUs: power-off' 0 $?
+    check 'variables were kept' 1 "$(grep -ac '^it remembers' "$dir/serial")"
+    truncate -s 4096 "$dir/vars"
+    h --firmware uefi --firmware-vars "$dir/vars" -d "$disk"
+    check 'variables of something else' 2 $?
+}
+
+if h -d "$disk"; then
+    bios
+elif grep -q "'seabios'" "$dir/err"; then
+    skip SeaBIOS 'the package seabios is not installed'
+else
+    check 'a disk starts by itself' 0 1
+fi
+if [ ! -e /usr/share/OVMF/OVMF_CODE_4M.fd ]; then
+    skip OVMF 'the package ovmf is not installed'
+elif ! command -v mcopy >/dev/null || ! command -v mkfs.vfat >/dev/null; then
+    skip OVMF 'there is no mcopy or mkfs.vfat'
+else
+    uefi
+fi
+echo "$passed passed, $failed failed, $skipped skipped"
+[ "$failed" -eq 0 ]

@@ -157,7 +157,8 @@ static void gen_tlb(struct gen *g, unsigned size, bool write, uint32_t desc)
     gen_tlb_index(g);
     e_op_gs_idx8(&g->e, 0x03, R_T0, R_T1, table); /* add r10, tag */
     e_alu_imm(&g->e, 7, 1, R_T0, (int32_t)(4096 - size));
-    c = gen_cold(g, COLD_SLOW, e_jcc32(&g->e, CC_A));
+    c = gen_cold(g, COLD_SLOW,
+                 g->key & KEY_ALIGN ? e_jmp32(&g->e) : e_jcc32(&g->e, CC_A));
     c->table = table;
     c->write = write;
     c->desc = desc;

@@ -21,7 +21,7 @@ struct plan {
 
 static bool usable(const struct gen *g)
 {
-    if (g->key & (KEY_UNHOISTED | KEY_STEP | KEY_BREAK))
+    if (g->key & (KEY_UNHOISTED | KEY_STEP | KEY_BREAK | KEY_ALIGN))
         return false;
     return gen_64(g) ||
            ((g->key & KEY_SIZE_MASK) == 1 && !(g->key & KEY_SEGMENTS));

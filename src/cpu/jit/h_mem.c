@@ -223,6 +223,32 @@ static struct h_slow_result slow_gp(struct jit_vcpu *jv, uint32_t desc,
     return slow_fault(jv, desc, ret);
 }
 
+/* What an operand of size bytes has to be aligned to where that is checked (SDM
+ * vol. 3, table 6-7): vectors of any size to 16 bytes, as CPUs do; x87
+ * environments to the width that they are made of. */
+static unsigned alignment(unsigned size)
+{
+    switch (size) {
+    case 1:
+    case 2:
+    case 4:
+    case 8: return size;
+    case 10: return 8; /* extended precision and decimal */
+    case 28:
+    case 108: return 4;
+    case 14:
+    case 94: return 2;
+    default: return 16;
+    }
+}
+
+int h_alignment(struct jit_vcpu *jv, gva_t gva, unsigned size)
+{
+    if (!(jv->key & KEY_ALIGN) || !(gva & (alignment(size) - 1)))
+        return X86_OK;
+    return x86_fault_err(&jv->cpu, X86_AC, 0);
+}
+
 /*
  * A store to a page that holds translated code. With one vCPU nobody can
  * translate the bytes between this look and the store; with more, the store
@@ -261,6 +287,8 @@ struct h_slow_result h_slow(struct jit_vcpu *jv, gva_t gva, uint32_t desc,
         return slow_gp(jv, desc & ~(uint32_t)DESC_STACK, ret);
     if (!h_canonical(jv, gva) || !h_canonical(jv, gva + size - 1))
         return slow_gp(jv, desc, ret);
+    if (h_alignment(jv, gva, size) < 0)
+        return slow_fault(jv, desc, ret);
     if ((gva & GPAGE_MASK) + size > GPAGE_SIZE)
         return slow_cross(jv, gva, desc, ret);
     if (write && jv->code_page.gva == ((gva & ~GPAGE_MASK) | mode) &&

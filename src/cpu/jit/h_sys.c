@@ -324,7 +324,8 @@ int h_popf(struct jit_vcpu *jv, uint64_t arg)
             ? !h_canonical(jv, gva) || !h_canonical(jv, gva + size - 1)
             : !x86_seg_allows(st, X86_SS, sp, size, false))
         return h_raise(jv, X86_SS_FAULT, true, 0);
-    if (h_read(jv, gva, &image, size, (enum jit_mode)key_mode(jv->key)) < 0)
+    if (h_alignment(jv, gva, size) < 0 ||
+        h_read(jv, gva, &image, size, (enum jit_mode)key_mode(jv->key)) < 0)
         return h_fault(jv);
     if (x86_popf(&jv->cpu, image, size) < 0)
         return h_fault(jv);

@@ -671,6 +671,8 @@ void h_mode_changed(struct jit_vcpu *jv)
         key |= KEY_FSGSBASE;
     if ((st->cr4 & X86_CR4_TSD) && st->cpl)
         key |= KEY_TSD;
+    if (st->cpl == 3 && (st->cr0 & X86_CR0_AM) && (st->rflags & X86_FLAGS_AC))
+        key |= KEY_ALIGN;
     if ((st->rflags & X86_FLAGS_TF) || jv->step)
         key |= KEY_STEP;
     if (st->dr7 & 0xff)

@@ -46,6 +46,7 @@ enum jit_key {
     KEY_SS32 = 1 << 21,        /* 32-bit stack pointer (with neither: 64) */
     KEY_ONE = 1 << 24,         /* one instruction, then the pending test */
     KEY_SHARED = 1 << 25,      /* good at any linear address (h_shared) */
+    KEY_ALIGN = 1 << 26,       /* #AC: C looks at each access */
     KEY_ODD_SEGMENTS = 1 << 23 /* one expands down or lacks a right: h_segment
                                 * judges each access that is checked */
 };
@@ -477,6 +478,9 @@ struct h_slow_result h_slow(struct jit_vcpu *jv, gva_t gva, uint32_t desc,
 int h_commit(struct jit_vcpu *jv, uint32_t desc, uint64_t ret);
 void *h_translate(struct jit_vcpu *jv, gva_t gva, enum x86_access access,
                   enum jit_mode mode, struct x86_walk *w);
+/* X86_FAULT with #AC set up if it is checked, and an operand of size bytes is
+ * not aligned at gva. */
+int h_alignment(struct jit_vcpu *jv, gva_t gva, unsigned size);
 int h_read(struct jit_vcpu *jv, gva_t gva, void *dst, unsigned len,
            enum jit_mode mode);
 int h_write(struct jit_vcpu *jv, gva_t gva, const void *src, unsigned len,

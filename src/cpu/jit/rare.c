@@ -174,7 +174,8 @@ int rare_get(struct rare *r, unsigned i, uint64_t *v)
     case ZYDIS_OPERAND_TYPE_IMMEDIATE: *v = op->imm.value.u; return X86_OK;
     default: break;
     }
-    if (rare_address(r, op, op->size / 8u, false, &gva) < 0)
+    if (rare_address(r, op, op->size / 8u, false, &gva) < 0 ||
+        h_alignment(r->jv, gva, op->size / 8u) < 0)
         return X86_FAULT;
     return rare_read_mem(r, gva, v, op->size / 8u);
 }
@@ -188,7 +189,8 @@ int rare_put(struct rare *r, unsigned i, uint64_t v, unsigned len)
         rare_set_reg(r, op->reg.value, v);
         return X86_OK;
     }
-    if (rare_address(r, op, len, true, &gva) < 0)
+    if (rare_address(r, op, len, true, &gva) < 0 ||
+        h_alignment(r->jv, gva, len) < 0)
         return X86_FAULT;
     return rare_write_mem(r, gva, &v, len);
 }
@@ -225,6 +227,7 @@ int rare_push(struct rare *r, uint64_t v, unsigned size)
     gva_t gva;
 
     if (rare_linear(r, X86_SS, sp, size, true, &gva) < 0 ||
+        h_alignment(r->jv, gva, size) < 0 ||
         rare_write_mem(r, gva, &v, size) < 0)
         return X86_FAULT;
     rare_set_sp(r, sp);
@@ -238,7 +241,7 @@ int rare_pop(struct rare *r, uint64_t *v, unsigned size)
 
     *v = 0;
     if (rare_linear(r, X86_SS, sp, size, true, &gva) < 0 ||
-        rare_read_mem(r, gva, v, size) < 0)
+        h_alignment(r->jv, gva, size) < 0 || rare_read_mem(r, gva, v, size) < 0)
         return X86_FAULT;
     rare_set_sp(r, sp + size);
     return X86_OK;

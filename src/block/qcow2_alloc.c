@@ -170,6 +170,11 @@ int q_alloc_row(struct qcow2 *q, uint64_t n, uint64_t *first)
     uint64_t at = q->hint, got = 0;
     int rc = q_session(q);
 
+    /* Behind its block, a new range has one cluster less than it counts. */
+    if (!rc && n >= BIT64(q->rb_bits)) {
+        rc = q_ref_row(q, n, &at);
+        got = n;
+    }
     while (!rc && got < n) {
         at += got; /* what follows a row that is too short is in use */
         rc = find_free(q, &at);

@@ -572,6 +572,9 @@ static int compact(struct qcow2 *q, struct region *r, qcow2_progress *progress,
     }
     if (!rc)
         rc = finish(q);
+    /* What was taken for something that then failed: the next open gets it. */
+    if (rc)
+        q->leaked = true;
     return rc || go_on ? rc : -ECANCELED;
 }
 

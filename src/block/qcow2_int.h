@@ -342,6 +342,9 @@ MUST_CHECK int q_ref_set(struct qcow2 *q, uint64_t cluster, uint64_t count)
     REQUIRES(q->lock);
 /* Make sure that there is a refcount block for the cluster. */
 MUST_CHECK int q_ref_block(struct qcow2 *q, uint64_t cluster) REQUIRES(q->lock);
+/* Find n clusters in a row behind all others, and make blocks for them. */
+MUST_CHECK int q_ref_row(struct qcow2 *q, uint64_t n, uint64_t *first)
+    REQUIRES(q->lock);
 /* Make the block of a range, at a cluster of that range that is free. */
 MUST_CHECK int q_ref_block_at(struct qcow2 *q, uint64_t block, uint64_t cluster)
     REQUIRES(q->lock);

@@ -231,7 +231,7 @@ static int write_growth_blocks(struct qcow2 *q, const struct growth *g,
             q_ref_write(buf, i, q->h.refcount_order, 1);
         rc = q_write_meta(q, off, buf, q->cluster_size);
         q_cache_drop(q, off, q->cluster_size);
-        rt[q->rt_entries + b] = off;
+        rt[b] = off;
     }
     free(buf);
     return rc;
@@ -266,7 +266,7 @@ static int grow_table(struct qcow2 *q, uint64_t block) REQUIRES(q->lock)
     if (!rt)
         return -ENOMEM;
     memcpy(rt, q->rt, q->rt_entries * sizeof(*rt));
-    rc = write_growth_blocks(q, &g, rt);
+    rc = write_growth_blocks(q, &g, rt + q->rt_entries);
     h.rt_off = (g.first + g.blocks) << q->cluster_bits;
     h.rt_clusters = (uint32_t)g.clusters;
     if (!rc)
@@ -287,6 +287,55 @@ static int grow_table(struct qcow2 *q, uint64_t block) REQUIRES(q->lock)
     /* The old one is freed when that is stable: by the next commit. */
     q_free_later(q, old, old_n);
     return 0;
+}
+
+/*
+ * Blocks for n free clusters in a row, more than one block counts: behind all
+ * that is counted now, the blocks first, then the row. As with a new table,
+ * blocks are stable before they are named.
+ */
+int q_ref_row(struct qcow2 *q, uint64_t n, uint64_t *first)
+{
+    uint64_t per_block = BIT64(q->rb_bits), block, blocks;
+    struct growth g = {.clusters = 0};
+    uint64_t *rt;
+    int rc = 0;
+
+    for (;;) {
+        for (block = q->rt_entries; block && !q->rt[block - 1]; block--)
+            ;
+        blocks = n / (per_block - 1) + 1;
+        if (block + blocks <= q->rt_entries)
+            break;
+        rc = grow_table(q, block + blocks);
+        if (rc)
+            return rc;
+    }
+    g.first = block << q->rb_bits;
+    g.blocks = blocks;
+    if (g.first + blocks + n > (uint64_t)INT64_MAX >> q->cluster_bits)
+        return -EFBIG;
+    rt = calloc(blocks, sizeof(*rt));
+    if (!rt)
+        return -ENOMEM;
+    rc = write_growth_blocks(q, &g, rt);
+    if (!rc)
+        rc = q_sync(q, "refcount-block");
+    for (uint64_t i = 0; i < blocks && !rc; i++) {
+        uint8_t entry[8];
+
+        put_be64(entry, rt[i]);
+        rc = q_write_meta(q, q->h.rt_off + (block + i) * 8, entry, 8);
+        if (rc)
+            q->leaked = true; /* of blocks that are not named */
+        else
+            q->rt[block + i] = rt[i];
+    }
+    free(rt);
+    *first = g.first + blocks;
+    if (q->fresh_from < *first)
+        q->fresh_from = *first;
+    return rc;
 }
 
 int q_ref_block(struct qcow2 *q, uint64_t cluster)

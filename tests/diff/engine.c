@@ -175,7 +175,7 @@ static void on_stop(void *opaque, enum vcpu_stop_reason why)
 
 static void build(struct engine_side *e, struct err *err)
 {
-    static const struct gmem_layout layout = {0, GUEST_SIZE, false};
+    static const struct gmem_layout layout = {.start = 0, .size = GUEST_SIZE};
     struct vcpu_config cfg = {.nr = 1,
                               .engine = "jit",
                               .model = &e->model,

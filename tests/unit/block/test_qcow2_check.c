@@ -48,7 +48,7 @@ static struct qcow2_check check(struct model *m, bool repair)
 {
     struct qcow2_opts opts = {.flags =
                                   QCOW2_FOR_CHECK | (repair ? 0u : BLK_RDONLY)};
-    struct qcow2_check c;
+    struct qcow2_check c = {0};
     struct err err = {0};
     struct qcow2 *q;
 
@@ -80,7 +80,7 @@ static void expect_sound(struct model *m)
 
 static void leaks_are_taken_back_by_the_next_open(void **state)
 {
-    struct qcow2_check c;
+    struct qcow2_check c = {0};
     struct model m;
 
     (void)state;
@@ -98,7 +98,7 @@ static void leaks_are_taken_back_by_the_next_open(void **state)
 
 static void refcounts_too_low_are_refused_and_repaired(void **state)
 {
-    struct qcow2_check c;
+    struct qcow2_check c = {0};
     struct model m;
 
     (void)state;
@@ -128,7 +128,7 @@ static void the_dirty_bit_lets_an_open_count_anew(void **state)
 
 static void a_refcount_block_that_is_missing_is_made(void **state)
 {
-    struct qcow2_check c;
+    struct qcow2_check c = {0};
     struct model m;
 
     (void)state;
@@ -143,7 +143,7 @@ static void a_refcount_block_that_is_missing_is_made(void **state)
 
 static void wrong_flags_are_put_right(void **state)
 {
-    struct qcow2_check c;
+    struct qcow2_check c = {0};
     struct model m;
     uint64_t l1;
 
@@ -162,7 +162,7 @@ static void wrong_flags_are_put_right(void **state)
  * anybody's guess. */
 static void overlaps_are_told_and_left(void **state)
 {
-    struct qcow2_check c;
+    struct qcow2_check c = {0};
     struct model m;
     uint64_t l2;
 
@@ -181,7 +181,7 @@ static void overlaps_are_told_and_left(void **state)
 
 static void references_outside_the_file_are_told(void **state)
 {
-    struct qcow2_check c;
+    struct qcow2_check c = {0};
     struct model m;
     uint64_t l2;
 

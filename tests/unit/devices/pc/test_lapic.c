@@ -84,7 +84,7 @@ static void set_reg(struct lapic *l, unsigned n, uint32_t val)
 static int setup(void **state)
 {
     struct board *b = calloc(1, sizeof(*b));
-    const struct gmem_layout layout = {0, 1 << 20, false};
+    const struct gmem_layout layout = {.start = 0, .size = 1 << 20};
     struct lapic_ops ops = {.post = on_post,
                             .moved = on_moved,
                             .opaque = b,

@@ -89,7 +89,7 @@ static void *play(void *arg)
 static void setup_board(struct board *b, struct cpu cpus[2], bool pv_eoi)
 {
     const struct lapic_ops ops = {.post = on_post, .opaque = b};
-    const struct gmem_layout layout = {0, 1 << 20, false};
+    const struct gmem_layout layout = {.start = 0, .size = 1 << 20};
     struct err err;
     unsigned i;
 

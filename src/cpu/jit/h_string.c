@@ -399,13 +399,13 @@ static bool crosses(struct string *s, gva_t gva, bool write)
             jv->cpu.fault.type == X86_EVENT_NONE);
 }
 
-/* Is the first of at most *max elements of an operand in its segment, and on a
- * page that does not fault? */
+/* Is the first of at most *max elements of an operand in its segment, aligned
+ * (then all are) if it has to be, and on a page that does not fault? */
 static bool begin(struct string *s, unsigned r, bool write, uint64_t *max,
                   void **p)
 {
     *max = in_segment(s, r, *max, write);
-    if (!*max)
+    if (!*max || h_alignment(s->jv, addr(s, r), s->size) < 0)
         return false;
     return on_page(s, addr(s, r)) ? operand(s, r, write, p)
                                   : crosses(s, addr(s, r), write);
@@ -448,14 +448,6 @@ static int leave_at(struct jit_vcpu *jv, uint64_t rip)
     return jv->key & KEY_STEP ? h_step_done(jv, 0) : H_DISPATCH;
 }
 
-/* Of elements one behind the other all are aligned, or none. */
-static bool is_aligned(const struct string *s)
-{
-    return !(reads_src(s) &&
-             h_alignment(s->jv, addr(s, X86_RSI), s->size) < 0) &&
-           !(has_dst(s) && h_alignment(s->jv, addr(s, X86_RDI), s->size) < 0);
-}
-
 int h_string(struct jit_vcpu *jv, uint64_t arg)
 {
     uint64_t next = jv->st.rip + (arg >> 16 & 15), left, n;
@@ -465,12 +457,10 @@ int h_string(struct jit_vcpu *jv, uint64_t arg)
     decode(&s, jv, arg);
     jv->arith &= X86_FLAGS_ARITH;
     if (!s.rep && !s.repne) {
-        if (!is_aligned(&s) || !chunk(&s, 1))
+        if (!chunk(&s, 1))
             return h_fault(jv);
     } else {
         left = reg_get(&s, X86_RCX);
-        if (left && !is_aligned(&s))
-            return h_fault(jv);
         while (left) {
             n = chunk(&s, step ? 1 : left);
             if (!n)

@@ -6,6 +6,8 @@
 #include <stdint.h>
 
 #include "layout.h"
+#include "output.h"
+#include "port.h"
 
 /*
  * What bare guests are written with. main() runs in ring 0 of long mode with
@@ -14,19 +16,6 @@
  *
  * All of this is single-threaded state of one CPU unless it says otherwise.
  */
-
-/* -- Output and verdict ---------------------------------------------------- */
-
-void print(const char *s);
-void print_hex(uint64_t v);
-void check(bool ok, const char *file, int line, const char *what);
-void check_equal(uint64_t a, uint64_t b, const char *file, int line,
-                 const char *what);
-#define CHECK(x)       check((x), __FILE__, __LINE__, #x)
-#define CHECK_EQ(a, b) check_equal((a), (b), __FILE__, __LINE__, #a " == " #b)
-/* End the machine: passed, failed, or not possible here. */
-_Noreturn void finish(void);
-_Noreturn void skip(const char *why);
 
 int main(void);
 
@@ -100,19 +89,6 @@ void map_code(uint64_t va, const void *start, const void *end, uint64_t flags);
     extern const uint8_t name[], name##_end[];                                 \
     __asm__(".pushsection .text\n" #name ":\n" text "\n" #name                 \
             "_end:\n.popsection\n")
-
-static inline uint8_t inb(uint16_t port)
-{
-    uint8_t v;
-
-    __asm__ volatile("inb %1, %0" : "=a"(v) : "Nd"(port));
-    return v;
-}
-
-static inline void outb(uint16_t port, uint8_t v)
-{
-    __asm__ volatile("outb %0, %1" ::"a"(v), "Nd"(port));
-}
 
 static inline uint64_t rdmsr(uint32_t msr)
 {
@@ -206,8 +182,6 @@ static inline void mem_write64(uint64_t va, uint64_t v)
     *(volatile uint64_t *)va = v;
 }
 
-void *memcpy(void *dst, const void *src, size_t len);
-void *memset(void *dst, int v, size_t len);
 int memcmp(const void *a, const void *b, size_t len);
 
 #endif

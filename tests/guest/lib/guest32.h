@@ -6,21 +6,13 @@
 #include <stdint.h>
 
 #include "layout.h"
+#include "output.h"
+#include "port.h"
 
 /*
  * What 32-bit bare guests are written with: main() runs in ring 0 of flat
  * protected mode without paging, interrupts off. As guest.h otherwise.
  */
-void print(const char *s);
-void print_hex(uint32_t v);
-void check(bool ok, const char *file, int line, const char *what);
-void check_equal(uint32_t a, uint32_t b, const char *file, int line,
-                 const char *what);
-#define CHECK(x)       check((x), __FILE__, __LINE__, #x)
-#define CHECK_EQ(a, b) check_equal((a), (b), __FILE__, __LINE__, #a " == " #b)
-_Noreturn void finish(void);
-_Noreturn void skip(const char *why);
-
 int main(void);
 
 struct frame {
@@ -64,19 +56,6 @@ extern uint64_t gdt[];
             "_end:\n.popsection\n")
 #define CODE16(name, text) CODE(name, ".code16\n" text "\n.code32")
 
-static inline uint8_t inb(uint16_t port)
-{
-    uint8_t v;
-
-    __asm__ volatile("inb %1, %0" : "=a"(v) : "Nd"(port));
-    return v;
-}
-
-static inline void outb(uint16_t port, uint8_t v)
-{
-    __asm__ volatile("outb %0, %1" ::"a"(v), "Nd"(port));
-}
-
 #define READ_CR(n)                                                             \
     __extension__({                                                            \
         uint32_t v_;                                                           \
@@ -104,8 +83,5 @@ static inline void poke(uint32_t addr, uint32_t v)
 {
     __asm__ volatile("movl %0, (%1)" ::"r"(v), "r"(addr) : "memory");
 }
-
-void *memcpy(void *dst, const void *src, size_t len);
-void *memset(void *dst, int v, size_t len);
 
 #endif

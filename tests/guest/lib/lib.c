@@ -24,107 +24,6 @@ static trap_handler *handlers[256];
 static uint64_t idt[512] __attribute__((aligned(16)));
 static uint8_t tss_bytes[104 + 8193] __attribute__((aligned(4096)));
 static uint64_t next_page;
-static unsigned failures;
-
-/* -- Output ---------------------------------------------------------------- */
-
-static void put(char c)
-{
-    outb(0x402, (uint8_t)c);
-    for (unsigned i = 0; i < 1000000 && !(inb(0x3fd) & 0x20); i++)
-        ;
-    outb(0x3f8, (uint8_t)c);
-}
-
-static void init_output(void) /* 115200 bit/s, 8n1 */
-{
-    outb(0x3fb, 0x83);
-    outb(0x3f8, 1);
-    outb(0x3f9, 0);
-    outb(0x3fb, 3);
-}
-
-void print(const char *s)
-{
-    while (*s)
-        put(*s++);
-}
-
-void print_hex(uint64_t v)
-{
-    unsigned shift = 60;
-
-    while (shift && !(v >> shift & 15))
-        shift -= 4;
-    for (;; shift -= 4) {
-        put("0123456789abcdef"[v >> shift & 15]);
-        if (!shift)
-            break;
-    }
-}
-
-static void print_place(const char *file, int line)
-{
-    char text[12];
-    unsigned n = sizeof(text);
-
-    text[--n] = 0;
-    for (unsigned v = (unsigned)line; v; v /= 10)
-        text[--n] = (char)('0' + v % 10);
-    print(file);
-    print(":");
-    print(text + n);
-    print(": ");
-}
-
-void check(bool ok, const char *file, int line, const char *what)
-{
-    if (ok)
-        return;
-    failures++;
-    print_place(file, line);
-    print(what);
-    print(" is false\n");
-}
-
-void check_equal(uint64_t a, uint64_t b, const char *file, int line,
-                 const char *what)
-{
-    if (a == b)
-        return;
-    failures++;
-    print_place(file, line);
-    print(what);
-    print(": ");
-    print_hex(a);
-    print(", not ");
-    print_hex(b);
-    print("\n");
-}
-
-/* The status of the machine's process becomes (v << 1) | 1. */
-static _Noreturn void end(uint8_t v)
-{
-    outb(0xf4, v);
-    for (const char *s = "Shutdown"; *s; s++) /* the same for Bochs */
-        outb(0x8900, (uint8_t)*s);
-    for (;;)
-        __asm__ volatile("cli; hlt");
-}
-
-void finish(void)
-{
-    print(failures ? "FAILED\n" : "passed\n");
-    end(failures ? 1 : 0);
-}
-
-void skip(const char *why)
-{
-    print("skipped: ");
-    print(why);
-    print("\n");
-    end(failures ? 1 : 2);
-}
 
 /* -- Exceptions ------------------------------------------------------------ */
 
@@ -141,8 +40,7 @@ static _Noreturn void unexpected(const struct frame *f)
     print(" rsp ");
     print_hex(f->rsp);
     print("\n");
-    failures++;
-    finish();
+    fail();
 }
 
 void trap(struct frame *f)
@@ -341,22 +239,6 @@ bool has_fsgsbase(void)
 
 /* -- The C library's part that gcc expects --------------------------------- */
 
-void *memcpy(void *dst, const void *src, size_t len)
-{
-    void *d = dst;
-
-    __asm__ volatile("rep movsb" : "+D"(d), "+S"(src), "+c"(len)::"memory");
-    return dst;
-}
-
-void *memset(void *dst, int v, size_t len)
-{
-    void *d = dst;
-
-    __asm__ volatile("rep stosb" : "+D"(d), "+c"(len) : "a"(v) : "memory");
-    return dst;
-}
-
 int memcmp(const void *a, const void *b, size_t len)
 {
     const uint8_t *x = a, *y = b;
@@ -370,7 +252,7 @@ int memcmp(const void *a, const void *b, size_t len)
 void lib_init(void)
 {
     next_page = ((uint64_t)image_end + 0xfff) & ~0xfffull;
-    init_output();
+    output_init();
     init_traps();
     if (has_xsave()) {
         WRITE_CR(4, READ_CR(4) | 0x40000);

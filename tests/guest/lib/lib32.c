@@ -20,96 +20,6 @@ static trap_handler *handlers[256];
 static uint64_t idt[256] __attribute__((aligned(16)));
 static uint32_t tss_words[26 + 2049] __attribute__((aligned(4096)));
 static uint32_t next_page;
-static unsigned failures;
-
-static void put(char c)
-{
-    outb(0x402, (uint8_t)c);
-    for (unsigned i = 0; i < 1000000 && !(inb(0x3fd) & 0x20); i++)
-        ;
-    outb(0x3f8, (uint8_t)c);
-}
-
-void print(const char *s)
-{
-    while (*s)
-        put(*s++);
-}
-
-void print_hex(uint32_t v)
-{
-    unsigned shift = 28;
-
-    while (shift && !(v >> shift & 15))
-        shift -= 4;
-    for (;; shift -= 4) {
-        put("0123456789abcdef"[v >> shift & 15]);
-        if (!shift)
-            break;
-    }
-}
-
-static void print_place(const char *file, int line)
-{
-    char text[12];
-    unsigned n = sizeof(text);
-
-    text[--n] = 0;
-    for (unsigned v = (unsigned)line; v; v /= 10)
-        text[--n] = (char)('0' + v % 10);
-    print(file);
-    print(":");
-    print(text + n);
-    print(": ");
-}
-
-void check(bool ok, const char *file, int line, const char *what)
-{
-    if (ok)
-        return;
-    failures++;
-    print_place(file, line);
-    print(what);
-    print(" is false\n");
-}
-
-void check_equal(uint32_t a, uint32_t b, const char *file, int line,
-                 const char *what)
-{
-    if (a == b)
-        return;
-    failures++;
-    print_place(file, line);
-    print(what);
-    print(": ");
-    print_hex(a);
-    print(", not ");
-    print_hex(b);
-    print("\n");
-}
-
-static _Noreturn void end(uint8_t v)
-{
-    outb(0xf4, v);
-    for (const char *s = "Shutdown"; *s; s++) /* the same for Bochs */
-        outb(0x8900, (uint8_t)*s);
-    for (;;)
-        __asm__ volatile("cli; hlt");
-}
-
-void finish(void)
-{
-    print(failures ? "FAILED\n" : "passed\n");
-    end(failures ? 1 : 0);
-}
-
-void skip(const char *why)
-{
-    print("skipped: ");
-    print(why);
-    print("\n");
-    end(failures ? 1 : 2);
-}
 
 void trap(struct frame *f)
 {
@@ -125,8 +35,7 @@ void trap(struct frame *f)
         print(" eip ");
         print_hex(f->eip);
         print("\n");
-        failures++;
-        finish();
+        fail();
     }
     guard.active = false;
     guard.fault->f = *f;
@@ -198,22 +107,6 @@ uint32_t page_alloc(void)
     return page;
 }
 
-void *memcpy(void *dst, const void *src, size_t len)
-{
-    void *d = dst;
-
-    __asm__ volatile("rep movsb" : "+D"(d), "+S"(src), "+c"(len)::"memory");
-    return dst;
-}
-
-void *memset(void *dst, int v, size_t len)
-{
-    void *d = dst;
-
-    __asm__ volatile("rep stosb" : "+D"(d), "+c"(len) : "a"(v) : "memory");
-    return dst;
-}
-
 void lib_init(void)
 {
     struct __attribute__((packed)) {
@@ -221,10 +114,7 @@ void lib_init(void)
         uint32_t base;
     } idtr = {sizeof(idt) - 1, (uint32_t)idt};
 
-    outb(0x3fb, 0x83); /* 115200 bit/s, 8n1 */
-    outb(0x3f8, 1);
-    outb(0x3f9, 0);
-    outb(0x3fb, 3);
+    output_init();
     next_page = ((uint32_t)image_end + 0xfff) & ~0xfffu;
     for (unsigned i = 0; i < 256; i++)
         set_gate(i, (uint32_t)trap_entries + 16 * i, SEL_CODE32,

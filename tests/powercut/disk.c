@@ -165,24 +165,28 @@ static void build_data(struct disk *d, const struct cut *c, size_t i)
     }
 }
 
-/* A change of the size is there or not; what it cuts off is gone. */
+/*
+ * A change of the size is there or not. What it cuts off is gone, but the disk
+ * may remember it sector by sector, as where a hole is made.
+ */
 static void build_size(struct disk *d, const struct cut *c, size_t i)
 {
     uint64_t size = d->ops[i].off, s = size / DISK_SECTOR;
 
-    if (!chosen(d, c, i, UINT64_MAX / 2)) {
-        for (; s < d->room / DISK_SECTOR && s * DISK_SECTOR < d->work_size; s++)
-            d->blocked[s] = d->build;
-        return;
-    }
-    while (s * DISK_SECTOR < d->work_size) {
+    for (; s * DISK_SECTOR < d->work_size; s++) {
         uint64_t from = s * DISK_SECTOR < size ? size : s * DISK_SECTOR;
 
+        if (d->blocked[s] == d->build)
+            continue;
+        if (!chosen(d, c, i, s)) {
+            d->blocked[s] = d->build;
+            continue;
+        }
         touch(d, s);
         memset(d->work + from, 0, (s + 1) * DISK_SECTOR - from);
-        s++;
     }
-    d->work_size = size;
+    if (chosen(d, c, i, UINT64_MAX / 2))
+        d->work_size = size;
 }
 
 static void hash_work(struct disk *d)

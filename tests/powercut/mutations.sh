@@ -31,19 +31,24 @@ record()
     rm -rf "$dir/disk"
 }
 
-record small --ops 400 --cluster-bits 9 --cache 65536 --seed 3
+record small --ops 350 --cluster-bits 9 --cache 65536 --seed 3
 record kills --ops 500 --cluster-bits 10 --seed 4
-record grows --ops 700 --cluster-bits 9 --refcount-order 6 --sectors 8192 \
+record grows --ops 1500 --cluster-bits 9 --refcount-order 6 --sectors 6000 \
     --no-kills --no-snapshots
-record settings --ops 120 --cluster-bits 16 --sectors 1024 --settings
+record settings --ops 400 --cluster-bits 16 --sectors 256 --settings
 
 names=$(timeout 100 "$bin/replay" --cuts 0 --names "$dir"/*.trace |
     sed -n 's/^barrier //p' | sort | uniq -c | sort -k 2)
 printf '%-28s %6s  %s\n' 'sync left out' 'times' 'what the test says'
 while read -r times name; do
-    out=$(timeout 300 "$bin/replay" --cuts 10 --drop "$name" --max-bad 1 \
-        "$dir"/*.trace)
-    if [ $? -eq 1 ]; then
+    noticed=0
+    for trace in small kills settings grows; do
+        out=$(timeout 300 "$bin/replay" --cuts 10 --drop "$name" --max-bad 1 \
+            --first "$dir/$trace.trace")
+        [ $? -ne 1 ] || noticed=1
+        [ $noticed -eq 0 ] || break
+    done
+    if [ $noticed -eq 1 ]; then
         passed=$((passed + 1))
         said=$(sed -nE 's/^  event [^:]*: //p' <<<"$out" | head -n 1)
     else

@@ -491,6 +491,10 @@ static void one_op(struct work *w)
 {
     unsigned dice = (unsigned)below(w, 100);
 
+    if (w->with_settings && !below(w, 6)) {
+        do_settings(w);
+        return;
+    }
     if (dice < 78) {
         one_request(w, dice);
         return;
@@ -580,6 +584,9 @@ static int session(struct work *w)
         w->barrier.end_in = 1 + (unsigned)below(w, below(w, 2) ? 8 : 120);
     w->barrier.full_each = w->full_each;
     atomic_store(&w->barrier.writes, next_random(w));
+    /* As `husk set` does: whatever the last writer left, nobody has synced. */
+    if (!below(w, 2))
+        do_settings(w);
     if (!open_image(w))
         return BARRIER_KILLED;
     if (w->s->killed) {

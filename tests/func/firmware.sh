@@ -78,6 +78,23 @@ bios()
         "$(grep -ac '0000000100000000 - 0000000180000000 = 1 RAM' "$dir/log")"
 }
 
+# A boot sector that leaves a mark in CMOS memory and resets by port 0xcf9, and
+# switches off when it finds the mark.
+printf '%b' '\x31\xc0\x8e\xd8\xb0\x44\xe6\x70\xe4\x71\x3c\x5a\x74\x0f' \
+    '\xb0\x44\xe6\x70\xb0\x5a\xe6\x71\xba\xf9\x0c\xb0\x06\xee\xf4' \
+    '\xba\x04\x06\xb8\x00\x34\xef\xf4\xeb\xfd' >"$dir/reset.img"
+truncate -s 510 "$dir/reset.img"
+printf '\x55\xaa' >>"$dir/reset.img"
+truncate -s 1M "$dir/reset.img"
+
+resets()
+{
+    h -c 2 -d "$dir/reset.img,format=raw" --debugcon "$dir/log"
+    check 'a reset, then power-off' 0 $?
+    check 'the firmware ran twice' 2 \
+        "$(grep -ac '^Booting from Hard Disk' "$dir/log")"
+}
+
 # --- OVMF -----------------------------------------------------------------------
 
 efi_disk() # SCRIPT: the shell runs it after five seconds
@@ -108,6 +125,7 @@ uefi()
 
 if h -d "$disk"; then
     bios
+    resets
 elif grep -q "'seabios'" "$dir/err"; then
     skip SeaBIOS 'the package seabios is not installed'
 else

@@ -497,9 +497,8 @@ static int cut_file(struct qcow2 *q) REQUIRES(q->lock)
     if (rc || q->f.is_device || end << q->cluster_bits >= size)
         return rc;
     rc = hostfile_truncate(&q->f, end << q->cluster_bits);
-    /* What is cut off is a hole from now on. */
-    if (!rc)
-        rc = q_sync(q, "compact-cut");
+    /* What is cut off is a hole from now on. That is stable with whatever is
+     * written there next: before anything refers to it. */
     if (!rc)
         q->fresh_from = end;
     return rc;

@@ -69,9 +69,9 @@ per_event=26
 recorder=
 prepare=
 
-one 'clusters of 512 bytes' $n --ops $((800 * times)) --cluster-bits 9 \
+one 'clusters of 512 bytes' $n --ops $((500 * times)) --cluster-bits 9 \
     --cache 65536
-one 'clusters of 512, counts of 64 bits' $n --ops $((450 * times)) \
+one 'clusters of 512, counts of 64 bits' $n --ops $((250 * times)) \
     --cluster-bits 9 --refcount-order 6 --sectors 2048
 one 'clusters of 512, counts of 1 bit' $n --ops $((300 * times)) \
     --cluster-bits 9 --refcount-order 0

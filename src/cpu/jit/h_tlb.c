@@ -304,6 +304,24 @@ static void wr_gs_base(struct jit_vcpu *jv)
                      : "rcx", "r11", "memory");
 }
 
+/* All entries of a mode. Firmware changes between real and protected mode for
+ * each sector that it reads: few entries are there to be forgotten then. */
+static void jc_forget_mode(struct jit_set *set, unsigned mode)
+{
+    uint32_t kept = 0;
+
+    if (set->nr_jc == JIT_LIST) {
+        jc_clear(set->tables->jc[mode]);
+        return;
+    }
+    for (uint32_t i = 0; i < set->nr_jc; i++)
+        if ((set->jc_list[i] >> JC_BITS & 3) == mode)
+            jc_forget_one(set, set->jc_list[i]);
+        else
+            set->jc_list[kept++] = set->jc_list[i];
+    set->nr_jc = kept;
+}
+
 static void jc_check_key(struct jit_vcpu *jv)
 {
     struct jit_set *set = jv->set;
@@ -319,9 +337,9 @@ static void jc_check_key(struct jit_vcpu *jv)
     if (set->jc_key[m] == key && set->jc_cs[m] == cs &&
         set->jc_limit[m] == limit)
         return;
-    jc_clear(set->tables->jc[m]);
+    jc_forget_mode(set, m);
     if (m == JIT_SUPER)
-        jc_clear(set->tables->jc[JIT_SUPER_AC]);
+        jc_forget_mode(set, JIT_SUPER_AC);
     set->jc_key[m] = key;
     set->jc_cs[m] = cs;
     set->jc_limit[m] = limit;

@@ -500,6 +500,8 @@ void h_tlb_insert(struct jit_vcpu *jv, gva_t gva, enum jit_mode mode,
 void h_drop_write(struct jit_vcpu *jv, uint64_t ram_page);
 void h_mode_changed(struct jit_vcpu *jv);
 void h_jc_clear(struct jit_set *set);
+/* The mode key may have changed: forget jumps to blocks of another. */
+void h_jc_check_key(struct jit_vcpu *jv);
 /* Entry i of mode's jump cache was filled. */
 void h_jc_note(struct jit_set *set, unsigned mode, unsigned i, bool global);
 struct tb;

@@ -7,41 +7,16 @@ cd "$(dirname "$0")/../.." || exit 1
 husk=$(realpath "${HUSK:-build/release/husk}")
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
-passed=0 failed=0 skipped=0
+# shellcheck source=tests/func/lib/check.sh
+. tests/func/lib/check.sh
+# shellcheck source=tests/func/lib/bare.sh
+. tests/func/lib/bare.sh
 
-check() # NAME EXPECTED GOT
+show()
 {
-    if [ "$2" = "$3" ]; then
-        passed=$((passed + 1))
-        return
-    fi
-    failed=$((failed + 1))
-    echo "run_ends.sh: $1: FAILED: '$3', not '$2'"
-    sed 's/^/    /' "$dir/err" 2>/dev/null | head -n 5
+    head -n 5 "$dir/err" 2>/dev/null
 }
 
-word()
-{
-    printf "\\x$(printf %02x $(($1 & 255)))\\x$(printf %02x $(($1 >> 8 & 255)))"
-    printf "\\x$(printf %02x $(($1 >> 16 & 255)))"
-    printf "\\x$(printf %02x $(($1 >> 24 & 255)))"
-}
-
-# bare FILE CODE: a Multiboot guest of these bytes of 32-bit code.
-bare()
-{
-    {
-        word 0x1badb002
-        word 0x00010000
-        word $((-0x1badb002 - 0x00010000))
-        word 0x100000
-        word 0x100000
-        word 0
-        word 0
-        word 0x100020
-        printf "$2"
-    } >"$dir/$1"
-}
 stop='\xfa\xf4\xeb\xfc'                      # cli; hlt; jmp
 say='\x66\xba\xf8\x03\xb0\x41\xee'           # 'A' to COM1
 bare exit5 "\xb0\x05\xe6\xf4$stop"           # 5 to port 0xf4

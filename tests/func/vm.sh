@@ -9,17 +9,12 @@ husk=$(realpath "${HUSK:-build/release/husk}")
 dir=$(mktemp -d -p "${TMPDIR:-/var/tmp}")
 trap 'rm -rf "$dir"' EXIT
 export HUSK_HOME=$dir/home
-passed=0 failed=0 skipped=0
+# shellcheck source=tests/func/lib/check.sh
+. tests/func/lib/check.sh
 
-check() # NAME EXPECTED GOT
+show()
 {
-    if [ "$2" = "$3" ]; then
-        passed=$((passed + 1))
-        return
-    fi
-    failed=$((failed + 1))
-    echo "vm.sh: $1: FAILED: '$3', not '$2'"
-    sed 's/^/    /' "$dir/err" 2>/dev/null | head -n 5
+    head -n 5 "$dir/err" 2>/dev/null
 }
 
 # h WORD...: husk with these; output in $dir/out, errors in $dir/err.

@@ -9,17 +9,14 @@ dir=$(mktemp -d -p "${TMPDIR:-/var/tmp}")
 pids=()
 trap 'kill -9 "${pids[@]}" 2>/dev/null; rm -rf "$dir"' EXIT
 export HUSK_HOME=$dir/home
-passed=0 failed=0 skipped=0
+# shellcheck source=tests/func/lib/check.sh
+. tests/func/lib/check.sh
+# shellcheck source=tests/func/lib/bare.sh
+. tests/func/lib/bare.sh
 
-check() # NAME EXPECTED GOT
+show()
 {
-    if [ "$2" = "$3" ]; then
-        passed=$((passed + 1))
-        return
-    fi
-    failed=$((failed + 1))
-    echo "vm_run.sh: $1: FAILED: '$3', not '$2'"
-    tail -n 3 "$dir/err" 2>/dev/null | sed 's/^/    /'
+    tail -n 3 "$dir/err" 2>/dev/null
 }
 
 h()
@@ -27,28 +24,6 @@ h()
     timeout 60 "$husk" "$@" </dev/null >"$dir/out" 2>"$dir/err"
 }
 
-word()
-{
-    printf "\\x$(printf %02x $(($1 & 255)))\\x$(printf %02x $(($1 >> 8 & 255)))"
-    printf "\\x$(printf %02x $(($1 >> 16 & 255)))"
-    printf "\\x$(printf %02x $(($1 >> 24 & 255)))"
-}
-
-# bare FILE CODE: a Multiboot guest of these bytes of 32-bit code.
-bare()
-{
-    {
-        word 0x1badb002
-        word 0x00010000
-        word $((-0x1badb002 - 0x00010000))
-        word 0x100000
-        word 0x100000
-        word 0
-        word 0
-        word 0x100020
-        printf "$2"
-    } >"$dir/$1"
-}
 stop='\xfa\xf4\xeb\xfc'                                  # cli; hlt; jmp
 bare off "\x66\xba\x04\x06\x66\xb8\x00\x34\x66\xef$stop" # S5 to PM1 control
 bare idle "\x66\xba\xf8\x03\xb0\x41\xee$stop"            # 'A' to COM1, for ever

@@ -6,7 +6,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "cli/copy.h"
+#include "cli/cloud.h"
+#include "cli/from.h"
 #include "cli/make.h"
 #include "cli/out.h"
 #include "cli/status.h"
@@ -147,7 +148,7 @@ static int fill(struct creation *c, struct vmfile *vf, struct err *err)
 
     if (!from)
         return 0;
-    rc = copy_in(c->a, from, NULL, vf, err);
+    rc = from_fill(c->a, from, vf, err);
     if (rc < 0)
         return rc;
     c->disk_bytes = blk_size(disk);
@@ -203,6 +204,8 @@ static int create(struct creation *c, struct err *err)
     if (!c->settings)
         return err->code;
     rc = make_options(c->a, c->settings, err);
+    if (rc == 0)
+        rc = cloud_options(c->a, c->settings, err);
     if (rc == 0)
         rc = make_disks(c, err);
     if (rc == 0)

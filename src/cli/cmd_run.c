@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "cli/cloud.h"
 #include "cli/status.h"
 #include "cli/vm.h"
 #include "vmfile/identity.h"
@@ -14,9 +15,10 @@ struct run {
     struct args *a;
     struct vm vm; /* vf is NULL if there is none */
     struct vmconf conf;
-    struct vmm_disk disks[VMFILE_MAX_DISKS];
+    struct vmm_disk disks[VMFILE_MAX_DISKS + 1];
+    struct blk *seed; /* for cloud-init; NULL = none */
     unsigned nr_disks;
-    char serials[VMFILE_MAX_DISKS][40];
+    char serials[VMFILE_MAX_DISKS + 1][40];
     int run_dir; /* holds the control socket; -1: none */
     char control[HOME_SOCKET_NAME + 32];
 };
@@ -173,6 +175,10 @@ static int open_vm(struct run *r, const char *word, struct err *err)
     for (unsigned i = 0; i < r->vm.nr_disks; i++)
         add_disk(r, r->vm.disks[i].blk, r->vm.disks[i].path,
                  r->vm.disks[i].serial);
+    if (rc == 0 && r->vm.settings)
+        rc = cloud_disk(r->vm.settings, &r->seed, err);
+    if (r->seed)
+        add_disk(r, r->seed, NULL, "cidata");
     return rc;
 }
 
@@ -257,6 +263,8 @@ int cmd_run(struct args *a)
     } else {
         status = run(&r, &err);
     }
+    if (r.seed)
+        (void)!blk_close(r.seed);
     if (vm_close(&r.vm, &err) < 0) {
         say_error(err.text);
         status = status == STATUS_OK ? STATUS_FAILED : status;

@@ -299,6 +299,46 @@ int copy_in(const struct args *a, const char *file, const char *format,
     return rc;
 }
 
+/* What is sent must not choose among our files: what lies below it, or what
+ * qemu-img would read for it. */
+static int check_alone(const char *path, struct err *err)
+{
+    const struct qcow2_opts opts = {.flags = BLK_RDONLY | QCOW2_NO_BACKING};
+    struct qcow2_info info;
+    struct qcow2 *q = NULL;
+    int rc = qcow2_open(path, -1, &opts, &q, err);
+
+    if (rc < 0)
+        return rc;
+    qcow2_info(q, &info);
+    if (info.backing)
+        rc = err_set(err, -EACCES, "it is based on another file, '%.120s'",
+                     info.backing);
+    (void)!qcow2_close(q);
+    return rc;
+}
+
+int copy_in_sent(const struct args *a, const char *name, int fd,
+                 struct vmfile *vf, struct err *err)
+{
+    const char *format = NULL;
+    char path[40];
+    struct err why = {0};
+    int rc;
+
+    (void)snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+    rc = guess(path, &format, &why);
+    if (rc == 0 && find_format(format)->qemu)
+        rc = err_set(&why, -ENOTSUP,
+                     "it is a %s image: save it as a file and import that",
+                     format);
+    if (rc == 0 && strcmp(format, "qcow2") == 0)
+        rc = check_alone(path, &why);
+    if (rc == 0)
+        rc = fill_native(a, path, format, vf, &why);
+    return rc < 0 ? err_set(err, rc, "'%.150s': %s", name, why.text) : 0;
+}
+
 /* --- Out --------------------------------------------------------------------
  */
 

@@ -16,6 +16,11 @@
 MUST_CHECK int copy_in(const struct args *a, const char *file,
                        const char *format, struct vmfile *vf, struct err *err);
 
+/* The same from an open file that somebody sent, as it says itself: qcow2 or
+ * raw, with nothing below it. name is for err. */
+MUST_CHECK int copy_in_sent(const struct args *a, const char *name, int fd,
+                            struct vmfile *vf, struct err *err);
+
 /* Write disk to a new file, which is removed again if that fails. -EEXIST. */
 MUST_CHECK int copy_out(const struct args *a, struct blk *disk,
                         const char *file, const char *format, struct err *err);

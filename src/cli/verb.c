@@ -39,7 +39,16 @@ static const struct vmconf_info create_options[] = {
     {"initrd", 'i', "FILE", "initial RAM disk"},
     {"append", 'a', "TEXT", "kernel command line"},
     {"firmware", 0, "NAME", "what starts it: bios, uefi or none"},
-    {"from", 0, "FILE", "fill the disk from this image (see import)"},
+    {"from", 0, "FILE|URL",
+     "fill the disk from this image: qcow2 or raw, also compressed (gz, xz, "
+     "zst, bz2); other formats as import has them"},
+    {"sha256", 0, "SUM", "what the sum of that file must be"},
+    {"cloud-init", 0, "FILE", "user data for cloud-init in the image"},
+    {"ssh-key", 0, "FILE",
+     "a public key that may log in there; may be given again"},
+    {"hostname", 0, "NAME", "its name there (default NAME)"},
+    {"user", 0, "NAME", "the user to make there (default the image's own)"},
+    {"password", 0, "HASH", "the user's password, as openssl passwd -6 has it"},
     {"label", 'l', "KEY=TEXT", "a label; may be given again"},
     {"description", 0, "TEXT", "what it is for"},
 };
@@ -92,7 +101,10 @@ const struct verb verbs[NR_VERBS] = {
      "over them. A VM that was copied gets a new identity when it first runs.",
      OPTIONS(run_options), HOME | ASKS, 0, 1, WORDS_VM, cmd_run},
     {"create", "init", "NAME", "make a VM",
-     "NAME is the file NAME.husk in the home folder, or a path.",
+     "NAME is the file NAME.husk in the home folder, or a path. Images from\n"
+     "http and https are kept in the folder cache of the home folder, and\n"
+     "checked with SHA256SUMS or SHA512SUMS if the server has it beside them.\n"
+     "Options for cloud-init are kept as settings: cloud.user and so on.",
      OPTIONS(create_options), COMMON | SLOW | ASKS, 1, 1, WORDS_NONE,
      cmd_create},
     {"list", "ls ps", "[VM...]", "list VMs", "", OPTIONS(list_options), COMMON,

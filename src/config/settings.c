@@ -11,6 +11,7 @@
 
 enum kind {
     KIND_TEXT,
+    KIND_LINES,
     KIND_NAME,
     KIND_UUID,
     KIND_COUNT,
@@ -27,6 +28,7 @@ enum kind {
 
 enum {
     MAX_TEXT = 4096,
+    MAX_LINES = 16384,
     MAX_LABEL_KEY = 64,
     MAX_LABEL = 256,
     MAX_DISKS = 15,
@@ -109,6 +111,18 @@ static bool is_printable(const char *text, size_t max)
     return true;
 }
 
+/* Any text; the length bounds what the VM's file must hold. */
+static bool are_lines(const char *text)
+{
+    size_t len = strlen(text);
+
+    for (size_t i = 0; i < len; i++)
+        if (((unsigned char)text[i] < 0x20 && !strchr("\t\n\r", text[i])) ||
+            text[i] == 0x7f)
+            return false;
+    return len <= MAX_LINES;
+}
+
 static bool is_one_of(const char *text, const char *const *words)
 {
     for (; *words; words++)
@@ -152,6 +166,7 @@ static bool text_is(enum kind kind, const char *text)
     case KIND_NAME:
     case KIND_MODEL: return is_word(text);
     case KIND_PATH: return *text && is_printable(text, MAX_TEXT);
+    case KIND_LINES: return are_lines(text);
     default: return is_printable(text, MAX_TEXT);
     }
 }
@@ -197,6 +212,7 @@ static const char *form_of(enum kind kind)
 {
     switch (kind) {
     case KIND_TEXT: return "one line of at most 4096 bytes";
+    case KIND_LINES: return "a text of at most 16384 bytes";
     case KIND_NAME: return "letters, digits and . _ -";
     case KIND_UUID: return "a UUID: xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx";
     case KIND_COUNT: return "a number of CPUs from 1 to 255";

@@ -10,7 +10,7 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 out=build/guests-real
 disk=${1:-$out/disk.img}
-root=$out/disk-root
+root=${DISK_ROOT:-$out/disk-root} # or of another system
 uuid=6b7d3c1e-2c44-4f0a-9d0e-68757368d15c
 export PATH=$PATH:/usr/sbin:/sbin
 mkdir -p "$out"
@@ -24,9 +24,9 @@ udev,dbus,iproute2,efibootmgr,procps" bookworm "$root"
     touch "$root/made"
 fi
 rm -rf "$root"/var/cache/apt/archives/*.deb "$root"/var/lib/apt/lists/*_*
-echo disk >"$root/etc/hostname"
+[ -n "${DISK_ROOT:-}" ] || echo disk >"$root/etc/hostname"
 echo "UUID=$uuid / ext4 defaults 0 1" >"$root/etc/fstab"
-sed -i 's/^root:[^:]*:/root::/' "$root/etc/shadow"
+[ -n "${DISK_ROOT:-}" ] || sed -i 's/^root:[^:]*:/root::/' "$root/etc/shadow"
 
 # --- GRUB: its modules, its menu, its images ---------------------------------
 mkdir -p "$root/boot/grub/fonts"

@@ -27,6 +27,17 @@ enum { GMEM_GUARD = 64 << 10, GMEM_ALIGN = 2 << 20 };
  * on a 2-MiB boundary so that the host can use large pages. */
 #define GMEM_SLACK ((size_t)GMEM_ALIGN + 2 * (size_t)GMEM_GUARD)
 
+/* Where a device's memory can be, and how large it is at most. */
+#define DEVICE_END ((uint64_t)1 << 32)
+#define DEVICE_MAX ((uint64_t)1 << 30)
+
+#define A20_BIT ((uint64_t)1 << 20)
+
+static bool is_device_size(uint64_t size)
+{
+    return size >= GPAGE_SIZE && size <= DEVICE_MAX && !(size & (size - 1));
+}
+
 /* Refuse a layout that is not sorted, aligned and disjoint; *total is its
  * size. */
 static int check_layout(const struct gmem_layout *layout, unsigned nr,
@@ -42,6 +53,14 @@ static int check_layout(const struct gmem_layout *layout, unsigned nr,
     for (unsigned i = 0; i < nr; i++) {
         const struct gmem_layout *l = &layout[i];
 
+        if (l->device) {
+            if (!is_device_size(l->size) || !add_ok(*total, l->size, total))
+                return err_set(err, -EINVAL,
+                               "lay out guest memory: %#llx bytes are no "
+                               "memory of a device",
+                               (unsigned long long)l->size);
+            continue;
+        }
         if (l->shadow && l->size != GMEM_SHADOW_SIZE)
             return err_set(err, -EINVAL,
                            "lay out guest memory: %#llx bytes are no shadow "
@@ -134,8 +153,19 @@ static void place_shadow(struct gmem *gm, gpa_t start, uint64_t off)
         ram.readonly = rom.readonly = true;
         sh->bank[GMEM_SHADOW_RAM_RO][i] = ram;
         sh->bank[GMEM_SHADOW_ROM][i] = rom;
+        rom.behind = ram.hva;
+        sh->bank[GMEM_SHADOW_ROM_WT][i] = rom;
         atomic_init(&sh->slot[i], &sh->bank[GMEM_SHADOW_ROM][i]);
     }
+}
+
+static void place_device(struct gmem *gm, uint64_t off)
+{
+    struct gmem_device *dev = gm->device;
+
+    dev->hva = gm->base + off;
+    for (uint64_t i = 0; i < DEVICE_END / dev->size; i++)
+        dev->bank[i] = bank_at(gm, i * dev->size, dev->size, off);
 }
 
 static void place_banks(struct gmem *gm, const struct gmem_layout *layout,
@@ -149,6 +179,11 @@ static void place_banks(struct gmem *gm, const struct gmem_layout *layout,
         if (l->shadow) {
             place_shadow(gm, l->start, off);
             off += 2 * GMEM_SHADOW_SIZE;
+            continue;
+        }
+        if (l->device) {
+            place_device(gm, off);
+            off += l->size;
             continue;
         }
         gm->bank[gm->nr_banks] = bank_at(gm, l->start, l->size, off);
@@ -179,9 +214,38 @@ static int make_shadow(const struct gmem_layout *layout, unsigned nr,
     return 0;
 }
 
+/* The same for a device's memory. */
+static int make_device(const struct gmem_layout *layout, unsigned nr,
+                       struct gmem_device **out, struct err *err)
+{
+    uint64_t size = 0;
+    unsigned wanted = 0;
+
+    *out = NULL;
+    for (unsigned i = 0; i < nr; i++)
+        if (layout[i].device) {
+            size = layout[i].size;
+            wanted++;
+        }
+    if (wanted == 0)
+        return 0;
+    if (wanted > 1)
+        return err_set(err, -EINVAL,
+                       "lay out guest memory: %u memories of devices are too "
+                       "many",
+                       wanted);
+    *out =
+        calloc(1, sizeof(**out) + DEVICE_END / size * sizeof(struct gmem_bank));
+    if (!*out)
+        return err_set(err, -ENOMEM, "lay out guest memory: out of memory");
+    (*out)->size = size;
+    return 0;
+}
+
 int gmem_init(struct gmem *gm, const struct gmem_layout *layout, unsigned nr,
               struct err *err)
 {
+    struct gmem_device *device = NULL;
     struct gmem_shadow *shadow = NULL;
     uint64_t total = 0;
     uint8_t *base = NULL;
@@ -196,10 +260,13 @@ int gmem_init(struct gmem *gm, const struct gmem_layout *layout, unsigned nr,
     rc = make_shadow(layout, nr, &shadow, err);
     if (rc < 0)
         return rc;
+    rc = make_device(layout, nr, &device, err);
+    if (rc < 0)
+        goto free_shadow;
     fd = memfd_create("guest memory", MFD_CLOEXEC);
     if (fd < 0) {
         rc = err_sys(err, "create guest memory");
-        goto free_shadow;
+        goto free_device;
     }
     if (ftruncate(fd, (off_t)total) < 0) {
         rc = err_sys(err, "size guest memory to %llu MiB",
@@ -209,13 +276,18 @@ int gmem_init(struct gmem *gm, const struct gmem_layout *layout, unsigned nr,
     rc = map_guarded(fd, total, &base, err);
     if (rc < 0)
         goto close_fd;
-    *gm =
-        (struct gmem){.fd = fd, .base = base, .size = total, .shadow = shadow};
+    *gm = (struct gmem){.fd = fd,
+                        .base = base,
+                        .size = total,
+                        .shadow = shadow,
+                        .device = device};
     place_banks(gm, layout, nr);
     return 0;
 
 close_fd:
     (void)close(fd);
+free_device:
+    free(device);
 free_shadow:
     free(shadow);
     return rc;
@@ -226,6 +298,7 @@ void gmem_fini(struct gmem *gm)
     (void)munmap(gm->base - GMEM_GUARD, gm->size + 2 * (size_t)GMEM_GUARD);
     (void)close(gm->fd);
     free(gm->shadow);
+    free(gm->device);
     *gm = (struct gmem){.fd = -1};
 }
 
@@ -254,7 +327,7 @@ static bool is_ram(const struct gmem *gm, gpa_t gpa, uint64_t len,
         uint64_t run = 0;
         const struct gmem_bank *b = bank_run(gm, gpa, len, &run);
 
-        if (!b || (writable && b->readonly))
+        if (!b || (writable && b->readonly && !b->behind))
             return false;
         gpa += run;
         len -= run;
@@ -292,8 +365,9 @@ static int copy_in(const struct gmem *gm, gpa_t gpa, const void *src,
     while (left > 0) {
         uint64_t run = 0;
         const struct gmem_bank *b = bank_run(gm, at, left, &run);
+        uint8_t *to = b->behind && !rom_too ? b->behind : b->hva;
 
-        memcpy(b->hva + (at - b->start), from, run);
+        memcpy(to + (at - b->start), from, run);
         at += run;
         from += run;
         left -= run;
@@ -324,6 +398,8 @@ void gmem_clear(struct gmem *gm)
         gmem_written(gm, gm->bank[i].start, gm->bank[i].size);
     if (gm->shadow)
         gmem_written(gm, gm->shadow->start, GMEM_SHADOW_SIZE);
+    if (gm->device && atomic_load(&gm->device->at))
+        gmem_written(gm, atomic_load(&gm->device->at)->start, gm->device->size);
 }
 
 /* --- Shadow area ---------------------------------------------------------- */
@@ -335,7 +411,7 @@ void gmem_shadow_set(struct gmem *gm, unsigned slot, enum gmem_shadow_mode mode)
 
     assert(slot < GMEM_SHADOW_SLOTS && mode < GMEM_SHADOW_MODES);
     if (atomic_exchange(&sh->slot[slot], b) != b && gm->remapped)
-        gm->remapped(gm->written_opaque);
+        gm->remapped(gm->written_opaque, true);
 }
 
 void gmem_shadow_load(struct gmem *gm, uint64_t off, const void *src,
@@ -343,4 +419,27 @@ void gmem_shadow_load(struct gmem *gm, uint64_t off, const void *src,
 {
     assert(range_ok(off, len, GMEM_SHADOW_SIZE));
     memcpy(gm->shadow->bank[GMEM_SHADOW_ROM][0].hva + off, src, len);
+}
+
+/* --- A device's memory, A20 ----------------------------------------------- */
+
+void gmem_device_move(struct gmem *gm, gpa_t gpa)
+{
+    struct gmem_device *dev = gm->device;
+    const struct gmem_bank *b = NULL;
+
+    if (gpa != GMEM_NOWHERE) {
+        assert(gpa < DEVICE_END && !(gpa & (dev->size - 1)));
+        b = &dev->bank[gpa / dev->size];
+    }
+    if (atomic_exchange(&dev->at, b) != b && gm->remapped)
+        gm->remapped(gm->written_opaque, true);
+}
+
+void gmem_set_a20(struct gmem *gm, bool open)
+{
+    uint64_t bits = open ? 0 : A20_BIT;
+
+    if (atomic_exchange(&gm->masked, bits) != bits && gm->remapped)
+        gm->remapped(gm->written_opaque, false);
 }

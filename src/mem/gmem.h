@@ -35,6 +35,7 @@ enum gmem_shadow_mode {
     GMEM_SHADOW_ROM,    /* as after power-on: writes are dropped */
     GMEM_SHADOW_RAM_RO, /* RAM, writes are dropped */
     GMEM_SHADOW_RAM,
+    GMEM_SHADOW_ROM_WT, /* ROM is read, writes reach the RAM behind it */
     GMEM_SHADOW_MODES
 };
 
@@ -43,7 +44,8 @@ struct gmem_bank {
     uint64_t size;
     uint8_t *hva;      /* host address of start */
     uint64_t page_idx; /* RAM page number of start, counted over all banks */
-    bool readonly;     /* ROM: guest writes are dropped */
+    bool readonly;     /* ROM: guest writes are dropped, */
+    uint8_t *behind;   /* or go here instead (host address for start) */
 };
 
 /*
@@ -57,6 +59,20 @@ struct gmem_shadow {
     const struct gmem_bank *_Atomic slot[GMEM_SHADOW_SLOTS];
 };
 
+/*
+ * Memory of a device that the guest places where it likes, below 4 GiB and
+ * aligned to its size, or nowhere. Each place has a bank of its own, which
+ * never changes, as in the shadow area. Banks of RAM and ROM hide it.
+ */
+struct gmem_device {
+    uint64_t size; /* bytes, a power of two */
+    uint8_t *hva;
+    const struct gmem_bank *_Atomic at; /* NULL = nowhere */
+    struct gmem_bank bank[];            /* 4 GiB / size */
+};
+
+#define GMEM_NOWHERE UINT64_MAX
+
 struct gmem {
     struct gmem_bank bank[GMEM_MAX_BANKS];
     unsigned nr_banks;
@@ -68,10 +84,14 @@ struct gmem {
      * DMA, loaders), so that an engine drops stale code. NULL = nobody. */
     void (*written)(void *opaque, gpa_t gpa, uint64_t len);
     void *written_opaque;
-    /* Told after a slot of the shadow area changed: an engine forgets what it
-     * knows of it, on the calling CPU before its next instruction. */
-    void (*remapped)(void *opaque);
+    /* Told after addresses came to mean something else: an engine forgets what
+     * it knows of them, on the calling CPU before its next instruction. moved:
+     * memory is at another address than before; else only what the CPUs make
+     * of theirs changed (A20). */
+    void (*remapped)(void *opaque, bool moved);
     struct gmem_shadow *shadow; /* NULL = there is none */
+    struct gmem_device *device; /* NULL = there is none */
+    _Atomic uint64_t masked;    /* bits that gmem_a20 clears */
 };
 
 /* Where a bank shall be. */
@@ -80,6 +100,8 @@ struct gmem_layout {
     uint64_t size;
     bool readonly;
     bool shadow; /* the shadow area, of GMEM_SHADOW_SIZE bytes: one at most */
+    bool device; /* a device's memory, nowhere at first: start is not looked at,
+                    size is a power of two up to 1 GiB; one at most */
 };
 
 /*
@@ -101,6 +123,27 @@ gmem_shadow_bank(const struct gmem_shadow *sh, gpa_t gpa, uint64_t len)
     return len <= b->size - (gpa - b->start) ? b : NULL;
 }
 
+/* The same for the device's memory. */
+static inline const struct gmem_bank *
+gmem_device_bank(const struct gmem_device *dev, gpa_t gpa, uint64_t len)
+{
+    const struct gmem_bank *b =
+        atomic_load_explicit(&dev->at, memory_order_acquire);
+
+    if (!b || gpa < b->start || gpa - b->start >= b->size)
+        return NULL;
+    return len <= b->size - (gpa - b->start) ? b : NULL;
+}
+
+/*
+ * What CPUs, not devices, do to each physical address before they use it: an
+ * AND with this, which clears bit 20 while the A20 gate is closed. Any thread.
+ */
+static inline uint64_t gmem_a20(const struct gmem *gm)
+{
+    return ~atomic_load_explicit(&gm->masked, memory_order_relaxed);
+}
+
 /* The bank that holds all of [gpa, gpa + len), or NULL. Any thread. */
 static inline const struct gmem_bank *gmem_bank(const struct gmem *gm,
                                                 gpa_t gpa, uint64_t len)
@@ -114,7 +157,7 @@ static inline const struct gmem_bank *gmem_bank(const struct gmem *gm,
     if (gm->shadow && gpa >= gm->shadow->start &&
         gpa - gm->shadow->start < GMEM_SHADOW_SIZE)
         return gmem_shadow_bank(gm->shadow, gpa, len);
-    return NULL;
+    return gm->device ? gmem_device_bank(gm->device, gpa, len) : NULL;
 }
 
 /*
@@ -157,6 +200,11 @@ void gmem_shadow_set(struct gmem *gm, unsigned slot,
  * the moment: for loaders, while no CPU runs. The range must lie inside. */
 void gmem_shadow_load(struct gmem *gm, uint64_t off, const void *src,
                       size_t len);
+/* Move the device's memory to gpa (a multiple of its size, below 4 GiB), or
+ * GMEM_NOWHERE. Any thread, but not two at a time. */
+void gmem_device_move(struct gmem *gm, gpa_t gpa);
+/* Open or close the A20 gate. Any thread. */
+void gmem_set_a20(struct gmem *gm, bool open);
 /* Make all RAM, and ROM, read as zero again and give it back to the host
  * (reset). */
 void gmem_clear(struct gmem *gm);

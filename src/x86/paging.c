@@ -49,9 +49,11 @@ struct path {
 static uint64_t read_entry(const struct gmem *gm, gpa_t gpa, unsigned size,
                            void **where)
 {
-    const struct gmem_bank *b = gmem_bank(gm, gpa, size);
+    const struct gmem_bank *b;
     void *p;
 
+    gpa &= gmem_a20(gm);
+    b = gmem_bank(gm, gpa, size);
     *where = NULL;
     if (!b)
         return ~(uint64_t)0;
@@ -75,7 +77,7 @@ static void set_leaf(struct path *p, uint64_t frame, unsigned shift)
 {
     uint64_t offset = ((uint64_t)1 << shift) - 1;
 
-    p->gpa = (frame & ~offset) | (p->gva & offset);
+    p->gpa = ((frame & ~offset) | (p->gva & offset)) & gmem_a20(p->gm);
     p->shift = (uint8_t)shift;
 }
 
@@ -228,9 +230,9 @@ static bool set_accessed(struct path *p, bool write, bool wide)
                     write ? PTE_A | PTE_D : PTE_A, wide);
 }
 
-static void fill_flat(gva_t gva, struct x86_walk *w)
+static void fill_flat(const struct gmem *gm, gva_t gva, struct x86_walk *w)
 {
-    w->gpa = gva;
+    w->gpa = gva & gmem_a20(gm);
     w->page_shift = GPAGE_SHIFT;
     w->user = true;
     w->writable = true;
@@ -267,7 +269,7 @@ int x86_walk(const struct x86_state *st, const struct gmem *gm, gva_t gva,
     struct path p;
 
     if (!(st->cr0 & X86_CR0_PG)) {
-        fill_flat(gva, w);
+        fill_flat(gm, gva, w);
         return 0;
     }
     do {
@@ -290,7 +292,7 @@ int x86_probe(const struct x86_state *st, const struct gmem *gm, gva_t gva,
     struct path p;
 
     if (!(st->cr0 & X86_CR0_PG)) {
-        fill_flat(gva, w);
+        fill_flat(gm, gva, w);
         return 0;
     }
     if (descend(st, gm, gva, &p) < 0)

@@ -66,13 +66,14 @@ static void read_tuning(struct jit_engine *eng)
 
 /*
  * Addresses show other memory. Blocks are known by address and listed by RAM
- * page, so all go; each CPU looks here before its next block.
+ * page, so all go if memory moved; each CPU looks here before its next block.
  */
-static void remapped(void *opaque)
+static void remapped(void *opaque, bool moved)
 {
     struct jit_engine *eng = opaque;
 
-    atomic_store(&eng->flush_wanted, true);
+    if (moved)
+        atomic_store(&eng->flush_wanted, true);
     for (unsigned i = 0; i < eng->nr_vcpus; i++) {
         struct jit_vcpu *jv = eng->vcpu[i];
 

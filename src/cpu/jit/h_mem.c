@@ -104,8 +104,11 @@ static void phys_out(struct jit_vcpu *jv, gpa_t gpa, const void *src,
         mmio_out(jv, gpa, src, len);
         return;
     }
-    if (b->readonly)
+    if (b->readonly) { /* no code is known of what is behind it */
+        if (b->behind)
+            copy(b->behind + (gpa - b->start), src, len);
         return;
+    }
     copy(b->hva + (gpa - b->start), src, len);
     (void)h_invalidate(jv->eng, jv, gpa, len);
 }

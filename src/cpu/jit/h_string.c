@@ -128,6 +128,7 @@ static void *host(struct string *s, gva_t gva, bool write)
     struct jit_vcpu *jv = s->jv;
     const struct jit_tlb *t = &jv->set->tables->tlb[s->mode][write];
     unsigned i = jit_tlb_index(gva);
+    const struct gmem_bank *b;
     struct x86_walk w;
     uint8_t *hva;
     uint64_t n;
@@ -146,7 +147,8 @@ static void *host(struct string *s, gva_t gva, bool write)
         h_tlb_insert(jv, gva, s->mode, false, w.global, hva);
         return hva;
     }
-    if (gmem_bank(jv->eng->gmem, w.gpa, 1)->readonly)
+    b = gmem_bank(jv->eng->gmem, w.gpa, 1);
+    if (!b || b->readonly) /* none: it was moved away just now */
         return NULL;
     n = (uint64_t)(hva - jv->eng->gmem->base) >> GPAGE_SHIFT;
     s->on_code = atomic_load(&jv->eng->pages[n].code);

@@ -24,17 +24,16 @@ enum {
 #define PAM_READ  0x1u /* reads go to RAM */
 #define PAM_WRITE 0x2u
 
-/*
- * Writes that would reach RAM behind ROM are dropped: firmware makes RAM
- * readable before it copies there.
- */
+/* 82441FX, table 3-2: a bit each for reads and for writes. */
 static void set_slot(struct i440fx *fx, unsigned slot, unsigned bits)
 {
-    enum gmem_shadow_mode mode = GMEM_SHADOW_ROM;
+    static const enum gmem_shadow_mode modes[] = {
+        [0] = GMEM_SHADOW_ROM,
+        [PAM_READ] = GMEM_SHADOW_RAM_RO,
+        [PAM_WRITE] = GMEM_SHADOW_ROM_WT,
+        [PAM_READ | PAM_WRITE] = GMEM_SHADOW_RAM};
 
-    if (bits & PAM_READ)
-        mode = bits & PAM_WRITE ? GMEM_SHADOW_RAM : GMEM_SHADOW_RAM_RO;
-    gmem_shadow_set(fx->gm, slot, mode);
+    gmem_shadow_set(fx->gm, slot, modes[bits & (PAM_READ | PAM_WRITE)]);
 }
 
 /* PAM0's upper half has the last 64 KiB below 1 MiB; each nibble of the others

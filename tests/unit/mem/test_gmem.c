@@ -284,9 +284,12 @@ static const struct gmem_layout shadowed[] = {
 
 static unsigned nr_remapped;
 
-static void count_remap(void *opaque)
+static bool last_moved;
+
+static void count_remap(void *opaque, bool moved)
 {
     (void)opaque;
+    last_moved = moved;
     nr_remapped++;
 }
 
@@ -381,6 +384,101 @@ static void shadow_areas_that_make_no_sense_are_refused(void **state)
     assert_int_equal(gmem_init(&gm, bad, 1, &err), -EINVAL);
 }
 
+static void writes_can_reach_the_ram_behind_rom(void **state)
+{
+    struct gmem gm;
+
+    (void)state;
+    setup_shadow(&gm);
+    gmem_shadow_load(&gm, 0x10000, "R", 1);
+    gmem_shadow_set(&gm, 4, GMEM_SHADOW_ROM_WT);
+    assert_int_equal(gmem_write(&gm, 0xd0000, "w", 1), 0);
+    assert_int_equal(byte_at(&gm, 0xd0000), 'R');
+    gmem_shadow_set(&gm, 4, GMEM_SHADOW_RAM);
+    assert_int_equal(byte_at(&gm, 0xd0000), 'w');
+    gmem_shadow_set(&gm, 4, GMEM_SHADOW_ROM_WT);
+    assert_int_equal(gmem_load(&gm, 0xd0000, "L", 1), 0); /* the ROM itself */
+    assert_int_equal(byte_at(&gm, 0xd0000), 'L');
+    gmem_shadow_set(&gm, 4, GMEM_SHADOW_ROM);
+    assert_int_equal(gmem_write(&gm, 0xd0000, "x", 1), -EFAULT);
+    gmem_fini(&gm);
+}
+
+/* RAM up to 4 MiB, and a device's memory of 2 MiB. */
+static const struct gmem_layout with_device[] = {
+    {.start = 0, .size = 4 * MIB},
+    {.size = 2 * MIB, .device = true},
+};
+
+static void a_devices_memory_is_where_it_was_moved(void **state)
+{
+    const gpa_t there = 0xfe000000;
+    struct gmem gm;
+    struct err err;
+
+    (void)state;
+    assert_int_equal(gmem_init(&gm, with_device, 2, &err), 0);
+    gm.remapped = count_remap;
+    nr_remapped = 0;
+    assert_int_equal(gm.nr_banks, 1);
+    assert_int_equal(gm.nr_pages, 6 * MIB >> 12);
+    assert_null(gmem_bank(&gm, there, 1));
+    gmem_device_move(&gm, there);
+    assert_true(last_moved && nr_remapped == 1);
+    assert_int_equal(gmem_write(&gm, there + 2 * MIB - 2, "ab", 2), 0);
+    assert_int_equal(gmem_write(&gm, there + 2 * MIB - 1, "ab", 2), -EFAULT);
+    assert_int_equal(gmem_bank(&gm, there, 1)->page_idx, 4 * MIB >> 12);
+    gmem_device_move(&gm, 6 * MIB);
+    assert_int_equal(byte_at(&gm, 8 * MIB - 2), 'a');
+    assert_null(gmem_bank(&gm, there, 1));
+    gmem_device_move(&gm, 2 * MIB); /* RAM hides it */
+    assert_int_equal(gmem_write(&gm, 4 * MIB - 1, "r", 1), 0);
+    assert_int_equal(gm.device->hva[2 * MIB - 1], 'b');
+    gmem_device_move(&gm, 6 * MIB);
+    gmem_clear(&gm);
+    assert_int_equal(byte_at(&gm, 8 * MIB - 2), 0);
+    gmem_device_move(&gm, GMEM_NOWHERE);
+    gmem_device_move(&gm, GMEM_NOWHERE);
+    assert_null(gmem_bank(&gm, 6 * MIB, 1));
+    assert_int_equal(nr_remapped, 5);
+    gmem_fini(&gm);
+}
+
+static void memories_of_devices_that_make_no_sense_are_refused(void **state)
+{
+    static const uint64_t bad[] = {0, 2048, 3 * MIB, 2048 * MIB};
+    struct gmem_layout l[2] = {{.size = MIB, .device = true},
+                               {.size = MIB, .device = true}};
+    struct gmem gm;
+    struct err err;
+
+    (void)state;
+    assert_int_equal(gmem_init(&gm, l, 2, &err), -EINVAL);
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+        l[0].size = bad[i];
+        assert_int_equal(gmem_init(&gm, l, 1, &err), -EINVAL);
+    }
+}
+
+static void the_gate_clears_bit_20_for_cpus_alone(void **state)
+{
+    struct gmem gm;
+
+    (void)state;
+    setup_shadow(&gm);
+    assert_true(gmem_a20(&gm) == UINT64_MAX);
+    gmem_set_a20(&gm, false);
+    gmem_set_a20(&gm, false);
+    assert_true(gmem_a20(&gm) == ~MIB);
+    assert_int_equal(nr_remapped, 1);
+    assert_false(last_moved);
+    assert_int_equal(gmem_write(&gm, MIB, "d", 1), 0); /* as devices do */
+    assert_int_equal(byte_at(&gm, 0), 0);
+    gmem_set_a20(&gm, true);
+    assert_true(gmem_a20(&gm) == UINT64_MAX);
+    gmem_fini(&gm);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -400,6 +498,10 @@ int main(void)
         cmocka_unit_test(the_engine_is_told_of_slots_that_changed),
         cmocka_unit_test(ram_pages_are_counted_with_both_sides_of_the_shadow),
         cmocka_unit_test(shadow_areas_that_make_no_sense_are_refused),
+        cmocka_unit_test(writes_can_reach_the_ram_behind_rom),
+        cmocka_unit_test(a_devices_memory_is_where_it_was_moved),
+        cmocka_unit_test(memories_of_devices_that_make_no_sense_are_refused),
+        cmocka_unit_test(the_gate_clears_bit_20_for_cpus_alone),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -478,6 +478,38 @@ static void a_bad_pdpte_leaves_all_four_as_they_were(void **state)
     free(m);
 }
 
+static void the_a20_gate_masks_every_address(void **state)
+{
+    struct machine *m = new_machine();
+    struct x86_walk w;
+    uint32_t error;
+
+    (void)state;
+    gmem_set_a20(&m->gm, false);
+    m->st.cr0 = 0;
+    assert_int_equal(x86_walk(&m->st, &m->gm, 0x10fff0, X86_READ,
+                              X86_PRIV_SUPER, &w, &error),
+                     0);
+    assert_true(w.gpa == 0xfff0);
+    assert_int_equal(x86_probe(&m->st, &m->gm, 0x30fff0, &w), 0);
+    assert_true(w.gpa == 0x20fff0);
+    /* 32-bit tables, which are read through the mask, too */
+    m->st.cr0 = X86_CR0_PE | X86_CR0_PG;
+    m->st.cr3 = 0x100000 | ROOT;
+    m->st.cr4 = 0;
+    m->st.msr.efer = 0;
+    put32(m, ROOT, 0x100000 | PT | PTE_NEW);
+    put32(m, PT, 0x100000 | FRAME | PTE_NEW);
+    assert_int_equal(
+        x86_walk(&m->st, &m->gm, 0x123, X86_WRITE, X86_PRIV_SUPER, &w, &error),
+        0);
+    assert_true(w.gpa == (FRAME | 0x123));
+    gmem_set_a20(&m->gm, true);
+    assert_int_equal(x86_probe(&m->st, &m->gm, 0x123, &w), 0);
+    assert_true(w.gpa == 0xfffff123); /* no RAM there: all ones */
+    free(m);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -506,6 +538,7 @@ int main(void)
         cmocka_unit_test(the_fetch_bit_is_only_reported_with_nx_or_smep),
         cmocka_unit_test(pdptes_are_latched),
         cmocka_unit_test(a_bad_pdpte_leaves_all_four_as_they_were),
+        cmocka_unit_test(the_a20_gate_masks_every_address),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -73,7 +73,7 @@ static void the_bridge_chooses_what_is_below_1_mib(void **state)
     assert_int_equal(mode_at(&gm, 0xeffff), GMEM_SHADOW_ROM);
     board_write(&f->b, 0, 0, 0x5c, 4, 0x00001023); /* PAM3, PAM4 */
     assert_int_equal(mode_at(&gm, 0xd0000), GMEM_SHADOW_RAM);
-    assert_int_equal(mode_at(&gm, 0xd4000), GMEM_SHADOW_ROM); /* write only */
+    assert_int_equal(mode_at(&gm, 0xd4000), GMEM_SHADOW_ROM_WT);
     assert_int_equal(mode_at(&gm, 0xd8000), GMEM_SHADOW_ROM);
     assert_int_equal(mode_at(&gm, 0xdc000), GMEM_SHADOW_RAM_RO);
     pci_host_reset(&f->b.host);

@@ -127,9 +127,29 @@ static void i8042_pulse_reset(struct i8042 *k)
         k->reset_line(k->reset_opaque);
 }
 
+static void i8042_tell_a20(struct i8042 *k)
+{
+    if (k->a20_changed)
+        k->a20_changed(k->a20_opaque, i8042_a20(k));
+}
+
+/* One gate with two handles, each of which shows where it stands. Boards that
+ * OR the two leave whoever knows only one of them unable to close it. */
+static void i8042_set_a20(struct i8042 *k, bool open)
+{
+    k->st.outport &= (uint8_t)~OUTPORT_A20;
+    k->st.port92 &= (uint8_t)~PORT92_A20;
+    if (open) {
+        k->st.outport |= OUTPORT_A20;
+        k->st.port92 |= PORT92_A20;
+    }
+    i8042_tell_a20(k);
+}
+
 static void i8042_write_outport(struct i8042 *k, uint8_t val)
 {
-    k->st.outport = (val & OUTPORT_A20) | OUTPORT_RESET;
+    k->st.outport = OUTPORT_RESET;
+    i8042_set_a20(k, val & OUTPORT_A20);
     if (!(val & OUTPORT_RESET))
         i8042_pulse_reset(k);
 }
@@ -143,7 +163,7 @@ static uint8_t i8042_read_outport(const struct i8042 *k)
 
 bool i8042_a20(const struct i8042 *k)
 {
-    return (k->st.outport & OUTPORT_A20) || (k->st.port92 & PORT92_A20);
+    return k->st.outport & OUTPORT_A20;
 }
 
 /* --- Ports 0x64 and 0x60 ------------------------------------------------ */
@@ -171,8 +191,8 @@ static void i8042_command(struct i8042 *k, uint8_t cmd)
     case CMD_READ_OUTPORT:
         i8042_reply(k, i8042_read_outport(k), SRC_KBD);
         break;
-    case CMD_A20_OFF: k->st.outport &= (uint8_t)~OUTPORT_A20; break;
-    case CMD_A20_ON: k->st.outport |= OUTPORT_A20; break;
+    case CMD_A20_OFF: i8042_set_a20(k, false); break;
+    case CMD_A20_ON: i8042_set_a20(k, true); break;
     default:
         /* Bits 0..3 name by 0 the output lines to pulse; only 0 exists. */
         if (cmd >= CMD_PULSE && !(cmd & OUTPORT_RESET))
@@ -288,6 +308,7 @@ static void port92_write(void *dev, uint64_t off, unsigned size, uint64_t val)
     (void)off;
     (void)size;
     k->st.port92 = (uint8_t)val;
+    i8042_set_a20(k, val & PORT92_A20);
     if (pulse)
         i8042_pulse_reset(k);
 }
@@ -312,7 +333,8 @@ void i8042_reset(struct i8042 *k)
      * keyboard translated and A20 open. */
     k->st.ctr = CTR_KBD_INT | CTR_AUX_INT | CTR_SYS | CTR_XLATE;
     k->st.status = STATUS_SYS;
-    k->st.outport = OUTPORT_RESET | OUTPORT_A20;
+    k->st.outport = OUTPORT_RESET;
+    i8042_set_a20(k, true);
     ps2_kbd_reset(&k->st.kbd);
     i8042_update_irqs(k);
 }
@@ -327,6 +349,13 @@ void i8042_init(struct i8042 *k, struct irq kbd, struct irq aux,
     k->reset_line = reset_line;
     k->reset_opaque = opaque;
     i8042_reset(k);
+}
+
+void i8042_on_a20(struct i8042 *k, void (*changed)(void *opaque, bool open),
+                  void *opaque)
+{
+    k->a20_changed = changed;
+    k->a20_opaque = opaque;
 }
 
 void i8042_fini(struct i8042 *k)
@@ -383,6 +412,7 @@ static void i8042_loaded(void *dev, int64_t shift_ns)
 {
     (void)shift_ns;
     i8042_update_irqs(dev);
+    i8042_set_a20(dev, i8042_a20(dev));
 }
 
 const struct device_class i8042_class = {

@@ -37,6 +37,8 @@ struct i8042 {
     struct irq irq_kbd, irq_aux;
     void (*reset_line)(void *opaque);
     void *reset_opaque;
+    void (*a20_changed)(void *opaque, bool open);
+    void *a20_opaque;
 };
 
 extern const struct bus_ops i8042_data_bus_ops;   /* one port: 0x60 */
@@ -52,8 +54,13 @@ void i8042_init(struct i8042 *k, struct irq kbd, struct irq aux,
 void i8042_fini(struct i8042 *k);
 void i8042_reset(struct i8042 *k); /* lock held */
 
-/* The A20 gate: either of the two controls opens it. */
+/* Whether the A20 gate is open. Port 92 and the output port both set it, and
+ * both read as it is. */
 bool i8042_a20(const struct i8042 *k);
+/* Have somebody told when it may have changed, also by a reset: on a vCPU's
+ * thread too, with the lock held. Before the guest runs. */
+void i8042_on_a20(struct i8042 *k, void (*changed)(void *opaque, bool open),
+                  void *opaque);
 
 /* A key goes down or up: its scan code set 1 make code, 0xe0nn for extended
  * keys. Dropped when the keyboard's buffer is full. Any thread. */

@@ -292,6 +292,41 @@ static void a20_follows_both_controls(void **state)
     assert_int_equal(get() & 3, 3);
 }
 
+static unsigned told;
+static bool told_open;
+
+static void note_a20(void *opaque, bool open)
+{
+    (void)opaque;
+    told++;
+    told_open = open;
+}
+
+static void the_gate_is_one_for_both(void **state)
+{
+    (void)state;
+    i8042_on_a20(&k, note_a20, NULL);
+    told = 0;
+    assert_int_equal(rd8(&i8042_port92_bus_ops, &k, 0) & 2, 2);
+    wr8(&i8042_port92_bus_ops, &k, 0, 0);
+    assert_int_equal(told, 1);
+    assert_false(told_open);
+    cmd(0xd0);
+    assert_int_equal(get() & 3, 1); /* closed, and no reset */
+    cmd(0xd1);
+    data(0x03);
+    assert_true(told_open);
+    assert_int_equal(rd8(&i8042_port92_bus_ops, &k, 0) & 2, 2);
+    cmd(0xdd);
+    assert_false(told_open);
+    i8042_reset(&k);
+    assert_true(told_open);
+    k.st.outport = 1; /* as loaded */
+    i8042_class.loaded(&k, 0);
+    assert_false(told_open);
+    assert_false(i8042_a20(&k));
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
@@ -313,6 +348,7 @@ int main(void)
         T(the_second_port_loops_and_times_out),
         T(the_reset_line_can_be_pulsed),
         T(a20_follows_both_controls),
+        T(the_gate_is_one_for_both),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

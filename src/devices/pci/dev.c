@@ -77,7 +77,7 @@ void pci_dev_init(struct pci_dev *d, const char *name, const struct pci_id *id,
     d->opaque = opaque;
     d->cap_end = PCI_FIRST_FREE;
     lock_init(&d->msix.lock);
-    for (unsigned i = 0; i < PCI_NR_BARS; i++)
+    for (unsigned i = 0; i < PCI_NR_REGIONS; i++)
         d->bar[i].mapped = PCI_BAR_UNMAPPED;
     put_initial(d, PCI_VENDOR_ID, 2, id->vendor);
     put_initial(d, PCI_DEVICE_ID, 2, id->device);
@@ -103,19 +103,29 @@ void pci_dev_use_intx(struct pci_dev *d, unsigned pin)
     put_initial(d, PCI_INT_PIN, 1, pin);
 }
 
+static unsigned bar_register(unsigned index)
+{
+    return index == PCI_ROM_BAR ? PCI_ROM : PCI_BAR0 + 4 * index;
+}
+
 void pci_dev_add_bar(struct pci_dev *d, unsigned index,
                      const struct pci_bar *bar)
 {
-    unsigned off = PCI_BAR0 + 4 * index;
+    unsigned off = bar_register(index);
     uint64_t mask = ~(bar->size - 1);
     uint32_t flags = 0;
 
-    assert(index < PCI_NR_BARS && bar->kind != PCI_BAR_NONE);
+    assert(index < PCI_NR_REGIONS && bar->kind != PCI_BAR_NONE);
+    assert((index == PCI_ROM_BAR) == (bar->kind == PCI_BAR_ROM));
     assert((bar->size & (bar->size - 1)) == 0 && bar->size >= 16);
     if (bar->kind == PCI_BAR_PIO)
         flags = PCI_BAR_IO;
     else if (bar->kind == PCI_BAR_MEM64)
         flags = PCI_BAR_64 | PCI_BAR_PREFETCH;
+    else if (bar->prefetch)
+        flags = PCI_BAR_PREFETCH;
+    else if (bar->kind == PCI_BAR_ROM)
+        mask |= PCI_ROM_ENABLE;
     d->bar[index] = *bar;
     d->bar[index].mapped = PCI_BAR_UNMAPPED;
     put_initial(d, off, 4, flags);
@@ -153,7 +163,7 @@ void pci_dev_make_writable(struct pci_dev *d, unsigned off, const void *mask,
 static uint64_t bar_target(const struct pci_dev *d, unsigned index)
 {
     const struct pci_bar *bar = &d->bar[index];
-    unsigned off = PCI_BAR0 + 4 * index;
+    unsigned off = bar_register(index);
     uint32_t command = pci_config_get(d->st.config, PCI_COMMAND, 2);
     bool io = bar->kind == PCI_BAR_PIO;
     uint64_t addr, limit;
@@ -161,6 +171,8 @@ static uint64_t bar_target(const struct pci_dev *d, unsigned index)
     if (!(command & (io ? PCI_COMMAND_IO : PCI_COMMAND_MEMORY)))
         return PCI_BAR_UNMAPPED;
     addr = pci_config_get(d->st.config, off, 4);
+    if (bar->kind == PCI_BAR_ROM && !(addr & PCI_ROM_ENABLE))
+        return PCI_BAR_UNMAPPED;
     if (bar->kind == PCI_BAR_MEM64)
         addr |= (uint64_t)pci_config_get(d->st.config, off + 4, 4) << 32;
     addr &= ~(bar->size - 1);
@@ -184,19 +196,25 @@ static void unmap_bar(struct pci_dev *d, struct pci_bar *bar)
 {
     if (bar->mapped == PCI_BAR_UNMAPPED)
         return;
-    bus_unmap(bar_bus(d, bar), bar->mapped);
+    if (bar->moved)
+        bar->moved(bar->opaque, PCI_BAR_UNMAPPED);
+    else
+        bus_unmap(bar_bus(d, bar), bar->mapped);
     bar->mapped = PCI_BAR_UNMAPPED;
 }
 
 static void map_bar(struct pci_dev *d, unsigned index, uint64_t addr)
 {
     struct pci_bar *bar = &d->bar[index];
-    int rc;
+    int rc = 0;
 
     if (addr == PCI_BAR_UNMAPPED || bar->mapped == addr)
         return;
-    rc = bus_map(bar_bus(d, bar), addr, bar->size, bar->ops, bar->opaque,
-                 bar->lock);
+    if (bar->moved)
+        bar->moved(bar->opaque, addr);
+    else
+        rc = bus_map(bar_bus(d, bar), addr, bar->size, bar->ops, bar->opaque,
+                     bar->lock);
     if (rc < 0)
         log_guest(d->name, "BAR %u at 0x%llx: error %d", index,
                   (unsigned long long)addr, -rc);
@@ -207,9 +225,9 @@ static void map_bar(struct pci_dev *d, unsigned index, uint64_t addr)
 /* All leave before any arrives, so that two BARs can change places. */
 static void update_bars(struct pci_dev *d)
 {
-    uint64_t target[PCI_NR_BARS];
+    uint64_t target[PCI_NR_REGIONS];
 
-    for (unsigned i = 0; i < PCI_NR_BARS; i++) {
+    for (unsigned i = 0; i < PCI_NR_REGIONS; i++) {
         target[i] = PCI_BAR_UNMAPPED;
         if (d->bar[i].kind == PCI_BAR_NONE)
             continue;
@@ -217,7 +235,7 @@ static void update_bars(struct pci_dev *d)
         if (target[i] != d->bar[i].mapped)
             unmap_bar(d, &d->bar[i]);
     }
-    for (unsigned i = 0; i < PCI_NR_BARS; i++)
+    for (unsigned i = 0; i < PCI_NR_REGIONS; i++)
         map_bar(d, i, target[i]);
 }
 
@@ -241,7 +259,7 @@ static void restored(struct pci_dev *d)
 
 void pci_dev_unmap(struct pci_dev *d)
 {
-    for (unsigned i = 0; i < PCI_NR_BARS; i++)
+    for (unsigned i = 0; i < PCI_NR_REGIONS; i++)
         unmap_bar(d, &d->bar[i]);
 }
 
@@ -300,6 +318,7 @@ void pci_dev_config_write(struct pci_dev *d, unsigned off, unsigned len,
     }
     if (changed && (touches(off, len, PCI_COMMAND, 2) ||
                     touches(off, len, PCI_BAR0, 4 * PCI_NR_BARS) ||
+                    touches(off, len, PCI_ROM, 4) ||
                     (d->msix.nr && touches(off, len, d->msix.cap + 2, 2))))
         update(d);
     if (d->ops && d->ops->config_written)

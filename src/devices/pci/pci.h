@@ -50,7 +50,13 @@ static inline unsigned pci_link(unsigned slot, unsigned pin)
 struct pci_dev;
 struct pci_host;
 
-enum pci_bar_kind { PCI_BAR_NONE, PCI_BAR_PIO, PCI_BAR_MEM32, PCI_BAR_MEM64 };
+enum pci_bar_kind {
+    PCI_BAR_NONE,
+    PCI_BAR_PIO,
+    PCI_BAR_MEM32,
+    PCI_BAR_MEM64,
+    PCI_BAR_ROM /* PCI_ROM_BAR, and only that */
+};
 
 struct pci_bar {
     enum pci_bar_kind kind;
@@ -58,7 +64,11 @@ struct pci_bar {
     const struct bus_ops *ops;
     void *opaque;
     struct lock *lock; /* as for bus_map */
-    uint64_t mapped;   /* where it is on the bus now; PCI_BAR_UNMAPPED */
+    bool prefetch;     /* a MEM32 says that reads have no effects */
+    /* Instead of being on the bus (ops is not used): told where it is now, and
+     * PCI_BAR_UNMAPPED when it leaves there. Called with the host's lock. */
+    void (*moved)(void *opaque, uint64_t addr);
+    uint64_t mapped; /* where it is now; PCI_BAR_UNMAPPED */
 };
 
 #define PCI_BAR_UNMAPPED UINT64_MAX
@@ -108,7 +118,7 @@ struct pci_dev {
     unsigned slot, function;
     uint8_t initial[PCI_CONFIG_SIZE]; /* after reset */
     uint8_t wmask[PCI_CONFIG_SIZE];   /* bits that the guest may write */
-    struct pci_bar bar[PCI_NR_BARS];
+    struct pci_bar bar[PCI_NR_REGIONS];
     unsigned cap_end; /* where the next capability goes */
     struct pci_msix msix;
     _Atomic bool master; /* the command register lets it reach memory */
@@ -133,7 +143,7 @@ void pci_dev_fini(struct pci_dev *d);
 
 /* Use pin (1 = INTA#). */
 void pci_dev_use_intx(struct pci_dev *d, unsigned pin);
-/* bar: kind, size, ops, opaque and lock; a MEM64 uses index and index + 1. */
+/* bar: all but mapped; a MEM64 uses index and index + 1. */
 void pci_dev_add_bar(struct pci_dev *d, unsigned index,
                      const struct pci_bar *bar);
 /* Append a capability of len bytes (its first byte is id, the second is

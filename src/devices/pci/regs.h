@@ -16,6 +16,7 @@ enum pci_reg {
     PCI_BAR0 = 0x10,
     PCI_SUBSYS_VENDOR = 0x2c,
     PCI_SUBSYS_ID = 0x2e,
+    PCI_ROM = 0x30,
     PCI_CAP_PTR = 0x34,
     PCI_INT_LINE = 0x3c,
     PCI_INT_PIN = 0x3d,
@@ -24,6 +25,9 @@ enum pci_reg {
 
 #define PCI_CONFIG_SIZE 256
 #define PCI_NR_BARS     6
+/* The expansion ROM, where BARs are counted. */
+#define PCI_ROM_BAR    6
+#define PCI_NR_REGIONS 7
 
 #define PCI_COMMAND_IO       0x0001u
 #define PCI_COMMAND_MEMORY   0x0002u
@@ -40,6 +44,7 @@ enum pci_reg {
 #define PCI_BAR_IO       0x1u
 #define PCI_BAR_64       0x4u
 #define PCI_BAR_PREFETCH 0x8u
+#define PCI_ROM_ENABLE   0x1u
 
 #define PCI_CAP_VENDOR 0x09
 #define PCI_CAP_MSIX   0x11

@@ -304,6 +304,84 @@ static void the_state_is_saved_whole(void **state)
     assert_saved_whole(&pci_dev_state_desc);
 }
 
+static uint64_t where;
+
+static void note_move(void *opaque, uint64_t addr)
+{
+    (void)opaque;
+    where = addr;
+}
+
+static uint64_t read_rom(void *dev, uint64_t off, unsigned size)
+{
+    (void)dev;
+    (void)size;
+    return 0x40 + off;
+}
+
+static const struct bus_ops rom_ops = {.read = read_rom, .max_size = 1};
+
+/* A function with memory of its own and an expansion ROM. */
+static void make_card(struct board *b, struct pci_dev *d)
+{
+    static const struct pci_id id = {.vendor = 1, .device = 2};
+    const struct pci_bar mem = {.kind = PCI_BAR_MEM32,
+                                .size = 0x10000,
+                                .prefetch = true,
+                                .moved = note_move};
+    const struct pci_bar rom = {
+        .kind = PCI_BAR_ROM, .size = 0x8000, .ops = &rom_ops};
+    struct err err;
+
+    board_init(b);
+    pci_dev_init(d, "card", &id, NULL, NULL);
+    pci_dev_add_bar(d, 0, &mem);
+    pci_dev_add_bar(d, PCI_ROM_BAR, &rom);
+    assert_int_equal(pci_host_add(&b->host, d, SLOT, 0, &err), 0);
+    where = 0;
+}
+
+static void memory_is_told_where_it_is(void **state)
+{
+    static struct board b;
+    static struct pci_dev d;
+
+    (void)state;
+    make_card(&b, &d);
+    assert_int_equal(board_read(&b, SLOT, 0, PCI_BAR0, 4), PCI_BAR_PREFETCH);
+    board_write(&b, SLOT, 0, PCI_BAR0, 4, 0xe0001234);
+    assert_true(where == 0);
+    board_write(&b, SLOT, 0, PCI_COMMAND, 2, PCI_COMMAND_MEMORY);
+    assert_true(where == 0xe0000000);
+    assert_int_equal(bus_read(b.mmio, 0xe0000000, 1), 0xff);
+    board_write(&b, SLOT, 0, PCI_BAR0, 4, 0xe0010000);
+    assert_true(where == 0xe0010000);
+    pci_host_reset(&b.host);
+    assert_true(where == PCI_BAR_UNMAPPED);
+    board_fini(&b);
+    pci_dev_fini(&d);
+}
+
+static void an_expansion_rom_answers_when_enabled(void **state)
+{
+    static struct board b;
+    static struct pci_dev d;
+
+    (void)state;
+    make_card(&b, &d);
+    board_write(&b, SLOT, 0, PCI_ROM, 4, 0xffffffff);
+    assert_int_equal(board_read(&b, SLOT, 0, PCI_ROM, 4), 0xffff8001);
+    board_write(&b, SLOT, 0, PCI_ROM, 4, 0xe0008000);
+    board_write(&b, SLOT, 0, PCI_COMMAND, 2, PCI_COMMAND_MEMORY);
+    assert_int_equal(bus_read(b.mmio, 0xe0008001, 1), 0xff);
+    board_write(&b, SLOT, 0, PCI_ROM, 4, 0xe0008001);
+    assert_int_equal(bus_read(b.mmio, 0xe0008001, 1), 0x41);
+    board_write(&b, SLOT, 0, PCI_COMMAND, 2, 0);
+    assert_int_equal(bus_read(b.mmio, 0xe0008001, 1), 0xff);
+    board_fini(&b);
+    pci_dev_fini(&d);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -322,6 +400,8 @@ int main(void)
         cmocka_unit_test(a_forged_state_changes_no_fixed_bit),
         cmocka_unit_test(capabilities_form_a_list),
         cmocka_unit_test(the_state_is_saved_whole),
+        cmocka_unit_test(memory_is_told_where_it_is),
+        cmocka_unit_test(an_expansion_rom_answers_when_enabled),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -23,6 +23,7 @@ struct boot_source {
     size_t initrd_len;
     const char *cmdline; /* never NULL */
     gpa_t rsdp;          /* where the ACPI root pointer is */
+    bool vga;            /* there is a VGA, showing text */
 };
 
 enum boot_format {

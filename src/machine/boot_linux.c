@@ -18,6 +18,11 @@
 
 /* Offsets in the zero page (struct boot_params) */
 enum {
+    BP_VIDEO_MODE = 0x006, /* struct screen_info, at 0 */
+    BP_VIDEO_COLUMNS = 0x007,
+    BP_VIDEO_LINES = 0x00e,
+    BP_VIDEO_IS_VGA = 0x00f,
+    BP_VIDEO_POINTS = 0x010,
     BP_ACPI_RSDP = 0x070,
     BP_E820_ENTRIES = 0x1e8,
     BP_HEADER = 0x1f1,
@@ -92,6 +97,11 @@ static int find_kernel(struct linux_image *img, const uint8_t *buf, size_t len,
     if (sects == 0)
         sects = DEFAULT_SETUP_SECTS;
     setup = (sects + 1) * (size_t)SECTOR;
+    /* The length is in units of 16 bytes, which programs that are no Linux do
+     * not always fill; those pack nothing. */
+    if (setup < len && size > len - setup && size - (len - setup) < 16 &&
+        get_le32(buf + HDR_PAYLOAD_LENGTH) == 0)
+        size = len - setup;
     if (setup >= len || size > len - setup)
         return err_set(err, -EINVAL,
                        "it is a truncated bzImage: %zu of %" PRIu64 " bytes",
@@ -303,6 +313,16 @@ static void put_e820(uint8_t *zero_page, const struct memlayout *ml)
     zero_page[BP_E820_ENTRIES] = (uint8_t)ml->nr_e820;
 }
 
+/* As vga_set_text_mode leaves it. */
+static void put_screen(uint8_t *zero_page)
+{
+    zero_page[BP_VIDEO_MODE] = 3;
+    zero_page[BP_VIDEO_COLUMNS] = 80;
+    zero_page[BP_VIDEO_LINES] = 25;
+    zero_page[BP_VIDEO_IS_VGA] = 1;
+    put_le16(zero_page + BP_VIDEO_POINTS, 16);
+}
+
 static int load_zero_page(struct bootmem *bm, const struct boot_source *src,
                           const struct linux_image *img, gpa_t initrd,
                           gpa_t *out, struct err *err)
@@ -324,6 +344,8 @@ static int load_zero_page(struct bootmem *bm, const struct boot_source *src,
         put_le32(page + HDR_RAMDISK_IMAGE, (uint32_t)initrd);
         put_le32(page + HDR_RAMDISK_SIZE, (uint32_t)src->initrd_len);
     }
+    if (src->vga)
+        put_screen(page);
     put_le64(page + BP_ACPI_RSDP, src->rsdp);
     put_e820(page, bm->layout);
     return bootmem_load(bm, *out, page, sizeof(page), "the zero page", err);

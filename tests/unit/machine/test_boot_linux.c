@@ -154,6 +154,18 @@ static void a_cut_image_is_truncated_wherever_it_is_cut(void **state)
     assert_true(boot_linux_probe(image, 0x206));
 }
 
+static void a_program_may_lack_bytes_of_its_last_unit(void **state)
+{
+    struct linux_image img;
+    struct err err;
+    size_t len = fake_bzimage(image, true);
+
+    (void)state;
+    memset(image + 0x248, 0, 8); /* nothing is packed */
+    assert_int_equal(boot_linux_parse(&img, image, len - 15, &err), 0);
+    assert_int_equal(boot_linux_parse(&img, image, len - 16, &err), -EINVAL);
+}
+
 static void damaged_headers_are_refused(void **state)
 {
     static const struct {
@@ -224,6 +236,7 @@ int main(void)
         cmocka_unit_test(the_initrd_stays_below_the_kernels_limit),
         cmocka_unit_test(what_does_not_fit_is_refused_with_a_reason),
         cmocka_unit_test(a_cut_image_is_truncated_wherever_it_is_cut),
+        cmocka_unit_test(a_program_may_lack_bytes_of_its_last_unit),
         cmocka_unit_test(damaged_headers_are_refused),
         cmocka_unit_test(only_versions_with_a_checksum_are_checked),
     };

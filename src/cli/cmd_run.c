@@ -32,7 +32,10 @@ static int set_from_settings(struct run *r, struct err *err)
     static const struct {
         const char *key;
         enum vmconf_option option;
-    } places[] = {{"serial", VMCONF_SERIAL}, {"console", VMCONF_CONSOLE}};
+    } texts[] = {{"serial", VMCONF_SERIAL},
+                 {"console", VMCONF_CONSOLE},
+                 {"boot.order", VMCONF_BOOT},
+                 {"vga", VMCONF_VGA}};
     const char *firmware;
     int rc = 0;
 
@@ -49,9 +52,9 @@ static int set_from_settings(struct run *r, struct err *err)
     r->conf.cpus = (unsigned)settings_number(s, "cpus");
     r->conf.cpu = settings_text(s, "cpu");
     r->conf.engine = settings_text(s, "engine");
-    for (size_t i = 0; rc == 0 && i < ARRAY_LEN(places); i++)
-        rc = vmconf_set(&r->conf, places[i].option,
-                        settings_text(s, places[i].key), err);
+    for (size_t i = 0; rc == 0 && i < ARRAY_LEN(texts); i++)
+        rc = vmconf_set(&r->conf, texts[i].option,
+                        settings_text(s, texts[i].key), err);
     return rc;
 }
 

@@ -90,6 +90,10 @@ static const struct vmconf_info import_options[] = {
     {"append", 'a', "TEXT", "kernel command line"},
     {"firmware", 0, "NAME", "what starts it: bios, uefi or none"},
 };
+static const struct vmconf_info key_options[] = {
+    {"text", 't', "TEXT",
+     "then type this, on a keyboard as it is sold in the USA"},
+};
 static const struct vmconf_info help_options[] = {
     {"man", 0, NULL, "print the verb's manual page (mdoc)"},
 };
@@ -156,6 +160,14 @@ const struct verb verbs[NR_VERBS] = {
      "The\n"
      "file has no backing file, and holes where there is nothing.",
      OPTIONS(export_options), COMMON | SLOW, 1, 1, WORDS_VM, cmd_export},
+    {"screen", "", "VM", "print the text on a VM's screen",
+     "It is that of a VGA in text mode: what a BIOS, a boot loader and old\n"
+     "systems show.",
+     NO_OPTIONS, COMMON, 1, 1, WORDS_VM, cmd_screen},
+    {"key", "sendkey", "VM [KEY...]", "press keys on a VM's keyboard",
+     "KEY is a name as QEMU's sendkey has it, or several with hyphens between\n"
+     "that are pressed together: a, f12, ret, esc, down, ctrl-alt-delete.",
+     OPTIONS(key_options), COMMON, 1, MANY, WORDS_VM, cmd_key},
     {"help", "", "[VERB]", "say what husk can do, or how a verb is used", "",
      OPTIONS(help_options), 0, 0, 1, WORDS_VERB, cmd_help},
     {"completion", "", "bash|zsh|fish", "print completions for a shell", "",

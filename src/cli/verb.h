@@ -43,7 +43,7 @@ struct verb {
     int (*run)(struct args *a); /* returns the exit status */
 };
 
-enum { NR_VERBS = 23 };
+enum { NR_VERBS = 25 };
 extern const struct verb verbs[NR_VERBS];
 
 /* By name or alias; NULL if there is none. */
@@ -73,6 +73,8 @@ int cmd_check(struct args *a);
 int cmd_compact(struct args *a);
 int cmd_import(struct args *a);
 int cmd_export(struct args *a);
+int cmd_screen(struct args *a);
+int cmd_key(struct args *a);
 int cmd_help(struct args *a);
 int cmd_completion(struct args *a);
 int cmd_version(struct args *a);

@@ -19,6 +19,8 @@ enum kind {
     KIND_MODEL,
     KIND_ENGINE,
     KIND_FIRMWARE,
+    KIND_BOOT,
+    KIND_VGA,
     KIND_PATH,
     KIND_DISKS,
     KIND_MAC,
@@ -148,11 +150,20 @@ static bool is_word(const char *text)
     return *text && strlen(text) <= MAX_LABEL_KEY;
 }
 
+static bool is_boot_order(const char *text)
+{
+    struct bootorder order;
+    struct err err;
+
+    return bootorder_parse(text, "boot.order", &order, &err) == 0;
+}
+
 static bool text_is(enum kind kind, const char *text)
 {
     static const char *const engines[] = {"auto", "jit", NULL};
     static const char *const firmware[] = {"auto", "none", "bios", "uefi",
                                            NULL};
+    static const char *const screens[] = {"auto", "std", "none", NULL};
     /* Not a file: what a VM from elsewhere says must not be written to. */
     static const char *const places[] = {"stdio", "none", NULL};
 
@@ -162,6 +173,8 @@ static bool text_is(enum kind kind, const char *text)
     case KIND_MAC: return has_form(text, "xx:xx:xx:xx:xx:xx");
     case KIND_ENGINE: return is_one_of(text, engines);
     case KIND_FIRMWARE: return is_one_of(text, firmware);
+    case KIND_VGA: return is_one_of(text, screens);
+    case KIND_BOOT: return is_boot_order(text);
     case KIND_PLACE: return is_one_of(text, places);
     case KIND_NAME:
     case KIND_MODEL: return is_word(text);
@@ -220,6 +233,10 @@ static const char *form_of(enum kind kind)
     case KIND_MODEL: return "a CPU model: husk-v3, husk-v2 or host";
     case KIND_ENGINE: return "auto or jit";
     case KIND_FIRMWARE: return "auto, none, bios or uefi";
+    case KIND_VGA: return "auto, std or none";
+    case KIND_BOOT:
+        return "an order to boot in: disk, cd, floppy, net and menu, each "
+               "once, with commas between";
     case KIND_PATH: return "the path of a file";
     case KIND_DISKS:
         return "at most 15 disks, FILE[,format=raw|qcow2][,ro], with "

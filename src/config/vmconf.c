@@ -139,6 +139,20 @@ static int set_firmware(struct vmconf *conf, const char *value, struct err *err)
                    "--firmware: '%s' is none of bios, uefi and none", value);
 }
 
+static int set_vga(struct vmconf *conf, const char *value, struct err *err)
+{
+    if (strcmp(value, "std") == 0)
+        conf->vga = VMCONF_VGA_STD;
+    else if (strcmp(value, "none") == 0)
+        conf->vga = VMCONF_VGA_NONE;
+    else if (strcmp(value, "auto") == 0)
+        conf->vga = VMCONF_VGA_AUTO;
+    else
+        return err_set(err, -EINVAL,
+                       "--vga: '%s' is none of auto, std and none", value);
+    return 0;
+}
+
 static int set_control(struct vmconf *conf, const char *value, struct err *err)
 {
     if (strncmp(value, "unix:", 5) != 0 || !value[5])
@@ -152,6 +166,8 @@ int vmconf_set(struct vmconf *conf, enum vmconf_option opt, const char *value,
 {
     switch (opt) {
     case VMCONF_FIRMWARE: return set_firmware(conf, value, err);
+    case VMCONF_BOOT: return bootorder_parse(value, "--boot", &conf->boot, err);
+    case VMCONF_VGA: return set_vga(conf, value, err);
     case VMCONF_FIRMWARE_VARS: conf->firmware_vars = value; return 0;
     case VMCONF_KERNEL: conf->kernel = value; return 0;
     case VMCONF_INITRD: conf->initrd = value; return 0;
@@ -182,7 +198,7 @@ enum vmconf_firmware vmconf_firmware(const struct vmconf *conf)
 {
     if (conf->firmware != VMCONF_FIRMWARE_AUTO)
         return conf->firmware;
-    return conf->kernel ? VMCONF_FIRMWARE_NONE : VMCONF_FIRMWARE_BIOS;
+    return conf->kernel ? VMCONF_FIRMWARE_NONE : VMCONF_FIRMWARE_AUTO;
 }
 
 /* Firmware may run without a disk, if somebody asks for it. */
@@ -199,7 +215,8 @@ static int check_boot(const struct vmconf *conf, struct err *err)
         return err_set(err, -EINVAL,
                        "--firmware and --kernel: firmware boots from a disk; "
                        "leave out one of them");
-    if (conf->firmware_vars && conf->firmware != VMCONF_FIRMWARE_UEFI)
+    if (conf->firmware_vars && vmconf_firmware(conf) != VMCONF_FIRMWARE_AUTO &&
+        conf->firmware != VMCONF_FIRMWARE_UEFI)
         return err_set(err, -EINVAL,
                        "--firmware-vars: only --firmware uefi has variables");
     return 0;

@@ -6,6 +6,7 @@
 
 #include "base/compiler.h"
 #include "base/err.h"
+#include "config/bootorder.h"
 
 /*
  * What a person can say about a machine, as options with values of text. They
@@ -46,15 +47,23 @@ struct vmconf_disk {
 };
 
 enum vmconf_firmware {
-    VMCONF_FIRMWARE_AUTO, /* none with a kernel, else the BIOS */
+    VMCONF_FIRMWARE_AUTO, /* none with a kernel, else as the disk wants it */
     VMCONF_FIRMWARE_NONE,
     VMCONF_FIRMWARE_BIOS,
     VMCONF_FIRMWARE_UEFI
 };
 
+enum vmconf_vga {
+    VMCONF_VGA_AUTO, /* if firmware starts the machine */
+    VMCONF_VGA_NONE,
+    VMCONF_VGA_STD
+};
+
 /* Strings are borrowed. */
 struct vmconf {
     enum vmconf_firmware firmware;
+    struct bootorder boot;
+    enum vmconf_vga vga;
     const char *firmware_vars; /* NULL = none */
     const char *kernel, *initrd, *append;
     uint64_t memory; /* bytes */
@@ -79,7 +88,8 @@ MUST_CHECK int vmconf_set(struct vmconf *conf, enum vmconf_option opt,
 /* After all options: is anything missing or in conflict? -EINVAL with err. */
 MUST_CHECK int vmconf_check(const struct vmconf *conf, struct err *err);
 
-/* What the options mean, once vmconf_check has passed: never AUTO. */
+/* What the options mean, once vmconf_check has passed: NONE if there is a
+ * kernel; AUTO if the disk has to be looked at. */
 enum vmconf_firmware vmconf_firmware(const struct vmconf *conf);
 
 /* "512", "2G", "1048576K" in bytes; MiB without a letter. Refuses everything

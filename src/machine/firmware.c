@@ -26,6 +26,14 @@ static const char *const vars_paths[] = {
     NULL,
 };
 
+/* Of the same package as the BIOS. */
+static const char *const vgabios_paths[] = {
+    "/usr/share/seabios/vgabios-stdvga.bin",
+    "/usr/share/qemu/vgabios-stdvga.bin",
+    "/usr/local/share/qemu/vgabios-stdvga.bin",
+    NULL,
+};
+
 static int open_first(struct image *img, const char *const *paths,
                       const char *package, struct err *err)
 {
@@ -48,6 +56,11 @@ int firmware_open(struct image *img, enum firmware_kind kind, struct err *err)
 int firmware_open_vars(struct image *img, struct err *err)
 {
     return open_first(img, vars_paths, "ovmf", err);
+}
+
+int firmware_open_vgabios(struct image *img, struct err *err)
+{
+    return open_first(img, vgabios_paths, "seabios", err);
 }
 
 int firmware_size(const struct image *img, size_t *size, struct err *err)

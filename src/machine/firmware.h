@@ -24,6 +24,8 @@ MUST_CHECK int firmware_open(struct image *img, enum firmware_kind kind,
                              struct err *err);
 /* The same for the variables that UEFI firmware begins with. */
 MUST_CHECK int firmware_open_vars(struct image *img, struct err *err);
+/* The same for the video BIOS. */
+MUST_CHECK int firmware_open_vgabios(struct image *img, struct err *err);
 /* Its size. -EINVAL with err if it is no such firmware by its size. */
 MUST_CHECK int firmware_size(const struct image *img, size_t *size,
                              struct err *err);

@@ -70,3 +70,9 @@ int memlayout_init(struct memlayout *ml, uint64_t bytes, uint64_t rom_bytes,
         add_e820(ml, PC_4G, ml->high_end, E820_RAM);
     return 0;
 }
+
+void memlayout_add_device(struct memlayout *ml, uint64_t bytes)
+{
+    ml->bank[ml->nr_banks++] =
+        (struct gmem_layout){.size = bytes, .device = true};
+}

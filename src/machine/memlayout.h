@@ -35,7 +35,7 @@ struct e820_entry {
     uint32_t type; /* enum e820_type */
 };
 
-enum { MEMLAYOUT_MAX_BANKS = 5, MEMLAYOUT_MAX_E820 = 6 };
+enum { MEMLAYOUT_MAX_BANKS = 6, MEMLAYOUT_MAX_E820 = 6 };
 
 /* How memory of a given size lies in the address space of the PC. */
 struct memlayout {
@@ -57,5 +57,7 @@ struct memlayout {
  */
 MUST_CHECK int memlayout_init(struct memlayout *ml, uint64_t bytes,
                               uint64_t rom_bytes, struct err *err);
+/* Then add memory of a device, bytes large, that is nowhere at first. Once. */
+void memlayout_add_device(struct memlayout *ml, uint64_t bytes);
 
 #endif

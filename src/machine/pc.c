@@ -99,6 +99,8 @@ static int make_memory(struct pc *pc, struct err *err)
 
     if (rc < 0)
         return rc;
+    if (pc->cfg.vga)
+        memlayout_add_device(&pc->layout, VGA_VRAM_SIZE);
     rc = gmem_init(&pc->gmem, pc->layout.bank, pc->layout.nr_banks, err);
     /* More than the host has is asked too much, not a failure of the host. */
     return rc == -ENOMEM ? -ERANGE : rc;
@@ -131,6 +133,13 @@ static void drop_lapics(struct pc *pc)
     lapic_bus_fini(&pc->lapics);
 }
 
+static void on_a20(void *opaque, bool open)
+{
+    struct pc *pc = opaque;
+
+    gmem_set_a20(&pc->gmem, open);
+}
+
 static void init_timers(struct pc *pc)
 {
     struct hpet_wires wires = {0};
@@ -154,6 +163,7 @@ static int make_devices(struct pc *pc, struct err *err)
     init_timers(pc);
     i8042_init(&pc->kbd, pc_isa_irq(pc, 1), pc_isa_irq(pc, 12), on_reset_line,
                pc);
+    i8042_on_a20(&pc->kbd, on_a20, pc);
     uart16550_init(&pc->uart, pc_isa_irq(pc, 4), &pc->cfg.serial, pc->loop);
     fw_cfg_init(&pc->fw_cfg, &pc->gmem, pc->cfg.memory, pc->cfg.cpus);
     reset_port_init(&pc->reset_port, on_reset_line, pc);
@@ -243,6 +253,8 @@ static int make_pci(struct pc *pc, struct err *err)
     if (rc < 0)
         goto drop_rng;
     rc = pc_plug_disks(pc, err);
+    if (rc == 0)
+        rc = pc_plug_vga(pc, err);
     if (rc < 0)
         goto drop_disks;
     return 0;
@@ -316,19 +328,13 @@ static const struct {
     int (*make)(struct pc *pc, struct err *err);
     void (*drop)(struct pc *pc);
 } stages[] = {
-    {make_images, drop_images},
-    {make_memory, drop_memory},
-    {make_buses, drop_buses},
-    {pc_make_lapics, drop_lapics},
-    {make_devices, drop_devices},
-    {pc_map_devices, NULL},
-    {make_rng, drop_rng},
-    {make_console, drop_console},
-    {pc_make_disks, pc_drop_disks},
-    {make_pci, drop_pci},
-    {pc_make_firmware, pc_drop_firmware},
-    {pc_make_vars, pc_drop_vars},
-    {make_vcpus, drop_vcpus},
+    {make_images, drop_images},     {make_memory, drop_memory},
+    {make_buses, drop_buses},       {pc_make_lapics, drop_lapics},
+    {make_devices, drop_devices},   {pc_map_devices, NULL},
+    {make_rng, drop_rng},           {make_console, drop_console},
+    {pc_make_disks, pc_drop_disks}, {pc_make_vga, pc_drop_vga},
+    {make_pci, drop_pci},           {pc_make_firmware, pc_drop_firmware},
+    {pc_make_vars, pc_drop_vars},   {make_vcpus, drop_vcpus},
 };
 
 static void undo_stages(struct pc *pc)
@@ -379,6 +385,7 @@ int pc_load(struct pc *pc, struct err *err)
     pc_reset_devices(pc);
     pci_host_reset(&pc->pci);
     pc_reset_vars(pc);
+    pc_reset_vga(pc);
     virtio_pci_reset(&pc->rng_pci);
     virtio_pci_reset(&pc->console_pci);
     pc_reset_disks(pc);

@@ -8,6 +8,7 @@
 #include "base/compiler.h"
 #include "base/err.h"
 #include "block/blk.h"
+#include "config/bootorder.h"
 #include "cpu/vcpu.h"
 #include "devices/pc/uart16550.h"
 #include "devices/virtio/virtio_console.h"
@@ -21,7 +22,9 @@
  * unless they say otherwise.
  */
 struct engine_ops;
+struct i8042;
 struct pc;
+struct vga;
 
 /* What the guest, or a fault of the engine, asks of the owner. */
 enum pc_event {
@@ -49,6 +52,8 @@ struct pc_config {
     enum firmware_kind firmware; /* NONE: kernel is booted */
     const char *firmware_vars;   /* UEFI: path of a file that keeps them, made
                                     if it is missing. NULL = forget them */
+    struct bootorder boot;       /* for firmware */
+    bool vga;                    /* have a screen */
     const char *kernel, *initrd; /* paths; initrd may be NULL. Borrowed until
                                     pc_free, as is append. */
     const char *append;          /* command line */
@@ -103,5 +108,8 @@ struct vcpu_set *pc_vcpus(struct pc *pc);
 /* Where input for the guest goes. */
 struct uart16550 *pc_uart(struct pc *pc);
 struct virtio_console *pc_console(struct pc *pc);
+struct i8042 *pc_keyboard(struct pc *pc);
+/* The screen; NULL = there is none. */
+struct vga *pc_vga(struct pc *pc);
 
 #endif

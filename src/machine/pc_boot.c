@@ -1,7 +1,7 @@
 /*
  * What firmware would have done before a kernel is entered: cache attributes,
- * virtual wire mode of the first APIC, PCI resources, ACPI tables. Then the
- * kernel itself.
+ * virtual wire mode of the first APIC, PCI resources, text on the screen, ACPI
+ * tables. Then the kernel itself.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -92,7 +92,8 @@ static int load_kernel(struct pc *pc, const struct boot_source *src,
 /* The files' bytes are only held during the load. */
 static int read_and_load(struct pc *pc, struct x86_state *st, struct err *err)
 {
-    struct boot_source src = {.cmdline = pc->cfg.append, .rsdp = PC_TABLES};
+    struct boot_source src = {
+        .cmdline = pc->cfg.append, .rsdp = PC_TABLES, .vga = pc->cfg.vga};
     uint8_t *kernel = NULL, *initrd = NULL;
     int rc =
         image_read(&pc->kernel, KERNEL_FILE_MAX, &kernel, &src.kernel_len, err);
@@ -130,6 +131,8 @@ int pc_boot(struct pc *pc, struct err *err)
 
     if (rc < 0)
         return rc;
+    if (pc->cfg.vga)
+        vga_set_text_mode(&pc->vga);
     rc = load_acpi(pc, err);
     if (rc < 0)
         return rc;

@@ -21,21 +21,26 @@ enum {
     TABLES_MAX = 128 << 10,
     E820_ENTRY = 20,
     BOOT_ORDER_LINE = 64,
-    ROM_LOW = 128 << 10 /* of the ROM's end, below 1 MiB */
+    BOOT_ORDER_MAX = PC_MAX_DISKS, /* lines */
+    ROM_LOW = 128 << 10            /* of the ROM's end, below 1 MiB */
 };
 
 /* One byte for each sleep state: bit 7 says that it works. */
 static const uint8_t sleep_states[6] = {0x80, 0, 0, 0, 0, 0x80};
 
-/* Without a screen, text that programs print by the BIOS goes to the port. */
+/* What programs print by the BIOS goes to the port, too: there may be nobody
+ * who looks at the screen. */
 static const uint8_t console_port[2] = {0xf8, 0x03};
+
+/* How long the boot menu waits for a key, in milliseconds. */
+static const uint8_t menu_wait[2] = {10000 & 0xff, 10000 >> 8};
 
 struct pc_firmware {
     uint8_t *tables;
     uint8_t loader[ACPI_LOADER_MAX];
     uint8_t anchor[SMBIOS_ANCHOR_SIZE], smbios[SMBIOS_TABLES_MAX];
     uint8_t e820[2 * E820_ENTRY];
-    char order[PC_MAX_DISKS * BOOT_ORDER_LINE];
+    char order[BOOT_ORDER_MAX * BOOT_ORDER_LINE];
 };
 
 static bool has_firmware(const struct pc *pc)
@@ -109,8 +114,7 @@ static size_t put_e820(const struct pc *pc, uint8_t *p)
     return 2 * (size_t)E820_ENTRY;
 }
 
-/* Open Firmware paths, one a line, the first to boot first. */
-static size_t put_order(const struct pc *pc, char *text)
+static size_t put_disks(const struct pc *pc, char *text)
 {
     size_t len = 0;
 
@@ -118,6 +122,23 @@ static size_t put_order(const struct pc *pc, char *text)
         len += (size_t)snprintf(text + len, BOOT_ORDER_LINE,
                                 "/pci@i0cf8/scsi@%x/disk@0,0\n",
                                 pc->disk[i].pci.pci.slot);
+    return len;
+}
+
+/* Open Firmware paths as QEMU writes them (QEMU: docs/bootindex.txt), one a
+ * line, the first to boot first: devices of each kind in their order. */
+static size_t put_order(const struct pc *pc, char *text)
+{
+    size_t len = 0;
+
+    for (unsigned i = 0; i < BOOTORDER_NR_KINDS; i++)
+        switch (bootorder_at(&pc->cfg.boot, i)) {
+        case BOOTORDER_DISK: len += put_disks(pc, text + len); break;
+        case BOOTORDER_CD:
+        case BOOTORDER_FLOPPY:
+        case BOOTORDER_NET:
+        case BOOTORDER_NR_KINDS: break; /* the machine has none */
+        }
     return len ? len + 1 : 0; /* with its final 0 */
 }
 
@@ -174,7 +195,10 @@ static int add_rest(struct pc *pc, struct pc_firmware *f)
     } files[] = {
         {"etc/e820", f->e820, put_e820(pc, f->e820)},
         {"etc/system-states", sleep_states, sizeof(sleep_states)},
-        {"etc/sercon-port", console_port, sizeof(console_port)},
+        {"etc/sercon-port", console_port,
+         pc->cfg.serial.write ? sizeof(console_port) : 0},
+        {"etc/boot-menu-wait", menu_wait,
+         pc->cfg.boot.menu ? sizeof(menu_wait) : 0},
         {"bootorder", f->order, put_order(pc, f->order)},
     };
     int rc = 0;
@@ -199,6 +223,7 @@ int pc_make_firmware(struct pc *pc, struct err *err)
                        "make the firmware's files: out of "
                        "memory");
     pc->fw = f;
+    pc->fw_cfg.boot_menu = pc->cfg.boot.menu;
     rc = add_acpi(pc, f);
     if (rc == 0)
         rc = add_smbios(pc, f);

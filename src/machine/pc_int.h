@@ -3,6 +3,7 @@
 
 #include <stdatomic.h>
 
+#include "devices/display/vga.h"
 #include "devices/pc/acpi_pm.h"
 #include "devices/pc/cmos.h"
 #include "devices/pc/debug_port.h"
@@ -68,6 +69,7 @@ struct pc {
     struct virtio_pci rng_pci;
     struct virtio_console console;
     struct virtio_pci console_pci;
+    struct vga vga;           /* if cfg.vga */
     struct pc_disk_dev *disk; /* nr_disks of them */
     unsigned nr_disks;
 
@@ -113,6 +115,12 @@ MUST_CHECK int pc_boot_firmware(struct pc *pc, struct err *err);
 MUST_CHECK int pc_make_vars(struct pc *pc, struct err *err);
 void pc_reset_vars(struct pc *pc);
 void pc_drop_vars(struct pc *pc);
+
+/* pc_vga.c: the screen, if there is one; its PCI function, likewise. */
+MUST_CHECK int pc_make_vga(struct pc *pc, struct err *err);
+void pc_drop_vga(struct pc *pc);
+MUST_CHECK int pc_plug_vga(struct pc *pc, struct err *err);
+void pc_reset_vga(struct pc *pc);
 
 /* pc_disk.c: the devices; their PCI functions, which go after the host. */
 MUST_CHECK int pc_make_disks(struct pc *pc, struct err *err);

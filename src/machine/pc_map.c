@@ -13,7 +13,8 @@ enum map_condition {
     MAP_DEBUGCON,
     MAP_DEBUG_EXIT,
     MAP_UEFI,
-    MAP_NOT_UEFI
+    MAP_NOT_UEFI,
+    MAP_VGA
 };
 
 #define NO_LOCK SIZE_MAX
@@ -63,6 +64,16 @@ static const struct mapping map[] = {
     {MAP_PIO, 0x402, 1, &debugcon_bus_ops, NO_LOCK_FOR(debugcon), MAP_DEBUGCON},
     {MAP_PIO, 0xf4, 4, &debug_exit_bus_ops, NO_LOCK_FOR(debug_exit),
      MAP_DEBUG_EXIT},
+    {MAP_PIO, VGA_VBE_PORT, VGA_VBE_PORTS, &vga_vbe_bus_ops,
+     WITH_LOCK(vga, vga.lock), MAP_VGA},
+    {MAP_PIO, VGA_MONO_PORT, VGA_MONO_PORTS, &vga_mono_bus_ops,
+     WITH_LOCK(vga, vga.lock), MAP_VGA},
+    {MAP_PIO, VGA_PORT, VGA_PORTS, &vga_bus_ops, WITH_LOCK(vga, vga.lock),
+     MAP_VGA},
+    {MAP_PIO, VGA_COLOR_PORT, VGA_COLOR_PORTS, &vga_color_bus_ops,
+     WITH_LOCK(vga, vga.lock), MAP_VGA},
+    {MAP_MMIO, VGA_WINDOW, VGA_WINDOW_SIZE, &vga_window_bus_ops,
+     WITH_LOCK(vga, vga.lock), MAP_VGA},
     {MAP_MMIO, IOAPIC_BASE, IOAPIC_MMIO_SIZE, &ioapic_bus_ops,
      WITH_LOCK(ioapic, ioapic.lock), MAP_ALWAYS},
     {MAP_MMIO, HPET_BASE, HPET_MMIO_SIZE, &hpet_bus_ops,
@@ -104,6 +115,7 @@ static bool is_wanted(const struct pc *pc, enum map_condition when)
     case MAP_DEBUG_EXIT: return pc->cfg.debug_exit;
     case MAP_UEFI: return pc->cfg.firmware == FIRMWARE_UEFI;
     case MAP_NOT_UEFI: return pc->cfg.firmware != FIRMWARE_UEFI;
+    case MAP_VGA: return pc->cfg.vga;
     case MAP_ALWAYS: break;
     }
     return true;

@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "vmm/screen.h"
+
 /* --- Looking ---------------------------------------------------------------
  */
 
@@ -121,6 +123,22 @@ static int do_resume(struct commands *c)
     return 0;
 }
 
+/* First keys, then text. */
+static int do_keys(struct commands *c, const struct control_msg *msg,
+                   struct err *err)
+{
+    int rc = 0;
+
+    if (!msg->keys && !msg->text)
+        return err_set(err, -EINVAL,
+                       "press keys: say which, as \"keys\" or \"text\"");
+    if (msg->keys)
+        rc = keyboard_press(c->keyboard, msg->keys, err);
+    if (rc == 0 && msg->text)
+        rc = keyboard_type(c->keyboard, msg->text, err);
+    return rc;
+}
+
 int commands_run(void *commands, const struct control_msg *msg, json_t **result,
                  struct err *err)
 {
@@ -134,6 +152,8 @@ int commands_run(void *commands, const struct control_msg *msg, json_t **result,
     case CONTROL_PAUSE: return do_pause(c);
     case CONTROL_RESUME: return do_resume(c);
     case CONTROL_QUIT: loop_stop(c->loop, VMM_EXIT_OK); return 0;
+    case CONTROL_SCREEN: return screen_json(pc_vga(c->pc), result, err);
+    case CONTROL_KEYS: return do_keys(c, msg, err);
     case CONTROL_NR_CMDS: break;
     }
     return err_set(err, -EINVAL, "there is no such command");

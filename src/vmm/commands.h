@@ -3,6 +3,7 @@
 
 #include "vmm/control.h"
 #include "vmm/disks.h"
+#include "vmm/keyboard.h"
 #include "vmm/stuck.h"
 #include "vmm/vmm.h"
 
@@ -13,6 +14,7 @@ struct commands {
     struct pc *pc;
     struct disks *disks;
     struct stuck *stuck;
+    struct keyboard *keyboard;
     bool paused; /* by a command */
 };
 

@@ -33,6 +33,10 @@ static const struct {
     [CONTROL_PAUSE] = {"pause", {{0}}},
     [CONTROL_RESUME] = {"resume", {{0}}},
     [CONTROL_QUIT] = {"quit", {{0}}},
+    [CONTROL_SCREEN] = {"screen", {{0}}},
+    [CONTROL_KEYS] = {"keys",
+                      {ARG("keys", ARG_TEXT, false, keys),
+                       ARG("text", ARG_TEXT, false, text)}},
 };
 
 static int find_command(const char *word)

@@ -32,6 +32,8 @@ enum control_cmd {
     CONTROL_PAUSE,
     CONTROL_RESUME,
     CONTROL_QUIT,
+    CONTROL_SCREEN, /* what is shown (screen.h) */
+    CONTROL_KEYS,   /* keys to press, or text to type (keyboard.h) */
     CONTROL_NR_CMDS
 };
 
@@ -39,9 +41,9 @@ struct control_msg {
     enum control_cmd cmd;
     unsigned disk;
     uint64_t size;
-    const char *name, *text; /* of json; NULL = not given */
-    json_t *id;              /* of json; NULL = not given */
-    json_t *json;            /* the whole of it */
+    const char *name, *text, *keys; /* of json; NULL = not given */
+    json_t *id;                     /* of json; NULL = not given */
+    json_t *json;                   /* the whole of it */
 };
 
 /*

@@ -17,6 +17,7 @@
 
 #include "base/log.h"
 #include "gdb/stub.h"
+#include "machine/bootchoice.h"
 #include "machine/pc.h"
 #include "vmm/commands.h"
 #include "vmm/console.h"
@@ -30,6 +31,7 @@ struct vmm {
     struct console serial, hvc, debugcon;
     struct disks disks;
     struct stuck stuck;
+    struct keyboard keyboard;
     struct commands commands;
     struct control *control; /* NULL = none */
     struct gdb_stub *gdb;
@@ -249,13 +251,51 @@ static void drop_consoles(struct vmm *vm)
     console_fini(&vm->serial);
 }
 
-static enum firmware_kind firmware_of(const struct vmconf *conf)
+static int read_disk(void *blk, uint64_t off, void *buf, uint64_t len)
 {
-    switch (vmconf_firmware(conf)) {
-    case VMCONF_FIRMWARE_UEFI: return FIRMWARE_UEFI;
-    case VMCONF_FIRMWARE_BIOS: return FIRMWARE_BIOS;
-    default: return FIRMWARE_NONE;
+    return blk_read(blk, off, buf, len);
+}
+
+/* The disk that is booted first says which firmware it wants. */
+static int choose_firmware(const struct vmm *vm, enum firmware_kind *out,
+                           struct err *err)
+{
+    struct bootchoice choice = {.firmware = FIRMWARE_BIOS,
+                                .why = "there is no disk"};
+    struct blk *blk = vm->disks.nr ? vm->disks.disk[0].blk : NULL;
+
+    if (blk)
+        bootchoice_look(read_disk, blk, blk_size(blk), &choice);
+    *out = choice.firmware;
+    log_info("machine", "starts by %s, as of its first disk: %s",
+             choice.firmware == FIRMWARE_UEFI ? "UEFI" : "a BIOS", choice.why);
+    if (vm->conf->firmware_vars && choice.firmware != FIRMWARE_UEFI)
+        return err_set(err, -EINVAL,
+                       "--firmware-vars: only UEFI has variables, and the disk "
+                       "boots by a BIOS, as %s; --firmware uefi insists",
+                       choice.why);
+    return 0;
+}
+
+static int find_firmware(const struct vmm *vm, enum firmware_kind *out,
+                         struct err *err)
+{
+    switch (vmconf_firmware(vm->conf)) {
+    case VMCONF_FIRMWARE_UEFI: *out = FIRMWARE_UEFI; return 0;
+    case VMCONF_FIRMWARE_BIOS: *out = FIRMWARE_BIOS; return 0;
+    case VMCONF_FIRMWARE_NONE: *out = FIRMWARE_NONE; return 0;
+    case VMCONF_FIRMWARE_AUTO: break;
     }
+    return choose_firmware(vm, out, err);
+}
+
+/* A kernel that is booted directly has its serial port: it would only lose time
+ * over a screen. */
+static bool wants_vga(const struct vmconf *conf, enum firmware_kind firmware)
+{
+    if (conf->vga == VMCONF_VGA_AUTO)
+        return firmware != FIRMWARE_NONE;
+    return conf->vga == VMCONF_VGA_STD;
 }
 
 static int make_machine(struct vmm *vm, struct err *err)
@@ -266,7 +306,7 @@ static int make_machine(struct vmm *vm, struct err *err)
         .cpu = conf->cpu,
         .cpus = conf->cpus,
         .memory = conf->memory,
-        .firmware = firmware_of(conf),
+        .boot = conf->boot,
         .firmware_vars = conf->firmware_vars,
         .kernel = conf->kernel,
         .initrd = conf->initrd,
@@ -278,7 +318,11 @@ static int make_machine(struct vmm *vm, struct err *err)
         .event = on_event,
         .opaque = vm,
     };
+    int rc = find_firmware(vm, &cfg.firmware, err);
 
+    if (rc < 0)
+        return rc;
+    cfg.vga = wants_vga(conf, cfg.firmware);
     if (conf->serial)
         cfg.serial = (struct uart16550_backend){console_write, console_resume,
                                                 &vm->serial};
@@ -314,7 +358,8 @@ static int make_control(struct vmm *vm, struct err *err)
                                      .loop = vm->loop,
                                      .pc = vm->pc,
                                      .disks = &vm->disks,
-                                     .stuck = &vm->stuck};
+                                     .stuck = &vm->stuck,
+                                     .keyboard = &vm->keyboard};
     return control_new(&vm->control, vm->loop, path, commands_run,
                        &vm->commands, err);
 }
@@ -363,7 +408,9 @@ static int run_with_loop(struct vmm *vm, int *status, struct err *err)
     vm->stuck.pc = vm->pc;
     if (rc < 0)
         goto close_disks;
+    keyboard_init(&vm->keyboard, pc_keyboard(vm->pc), vm->loop);
     rc = run_machine(vm, status, err);
+    keyboard_fini(&vm->keyboard);
     pc_free(vm->pc);
 
 close_disks:

@@ -196,7 +196,7 @@ static void firmware_runs_where_there_is_no_kernel(void **state)
     (void)state;
     assert_int_equal(set(&conf, VMCONF_DISK, "1G"), 0);
     assert_int_equal(check(&conf), 0);
-    assert_int_equal(vmconf_firmware(&conf), VMCONF_FIRMWARE_BIOS);
+    assert_int_equal(vmconf_firmware(&conf), VMCONF_FIRMWARE_AUTO);
     assert_int_equal(set(&conf, VMCONF_FIRMWARE, "none"), 0);
     assert_int_equal(check(&conf), -EINVAL);
     conf = fresh();
@@ -207,6 +207,22 @@ static void firmware_runs_where_there_is_no_kernel(void **state)
     assert_int_equal(set(&conf, VMCONF_FIRMWARE, "bios"), 0);
     assert_int_equal(check(&conf), -EINVAL);
     assert_int_equal(set(&conf, VMCONF_FIRMWARE, "openboot"), -EINVAL);
+}
+
+static void a_screen_is_there_or_not(void **state)
+{
+    struct vmconf conf = fresh();
+
+    (void)state;
+    assert_int_equal(conf.vga, VMCONF_VGA_AUTO);
+    assert_int_equal(set(&conf, VMCONF_VGA, "std"), 0);
+    assert_int_equal(conf.vga, VMCONF_VGA_STD);
+    assert_int_equal(set(&conf, VMCONF_VGA, "none"), 0);
+    assert_int_equal(conf.vga, VMCONF_VGA_NONE);
+    assert_int_equal(set(&conf, VMCONF_VGA, "cirrus"), -EINVAL);
+    assert_int_equal(set(&conf, VMCONF_BOOT, "cd"), 0);
+    assert_int_equal(bootorder_at(&conf.boot, 0), BOOTORDER_CD);
+    assert_int_equal(set(&conf, VMCONF_BOOT, "tape"), -EINVAL);
 }
 
 static void only_uefi_has_variables(void **state)
@@ -232,6 +248,7 @@ int main(void)
         cmocka_unit_test(no_two_share_a_place),
         cmocka_unit_test(switches_and_texts_are_kept),
         cmocka_unit_test(firmware_runs_where_there_is_no_kernel),
+        cmocka_unit_test(a_screen_is_there_or_not),
         cmocka_unit_test(only_uefi_has_variables),
     };
 

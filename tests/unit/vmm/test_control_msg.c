@@ -30,6 +30,8 @@ static void each_command_is_known(void **state)
         {"{\"do\":\"pause\"}", CONTROL_PAUSE},
         {"{\"do\":\"resume\"}", CONTROL_RESUME},
         {"{\"id\":null,\"do\":\"quit\"}", CONTROL_QUIT},
+        {"{\"do\":\"screen\"}", CONTROL_SCREEN},
+        {"{\"do\":\"keys\",\"keys\":\"f12\",\"text\":\"x\"}", CONTROL_KEYS},
     };
     struct control_msg msg;
 

@@ -30,6 +30,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/bits.h"
 #include "base/checked.h"
@@ -468,5 +469,82 @@ void bus_write(struct bus *bus, uint64_t addr, unsigned size, uint64_t val)
             range_put(r);
         }
         done += run;
+    }
+}
+
+/* --- Many at once --------------------------------------------------------- */
+
+/* Whether the device takes such an access as it is. */
+static bool is_whole(const struct range *r, uint64_t off, unsigned size)
+{
+    return size >= r->min_size && size <= r->max_size &&
+           is_aligned(off, size) && range_ok(off, size, r->size);
+}
+
+/* dst or src is NULL: the access goes the other way. */
+static bool call_many(const struct range *r, uint64_t off, unsigned size,
+                      void *dst, const void *src, unsigned n) NO_TSA;
+static bool call_many(const struct range *r, uint64_t off, unsigned size,
+                      void *dst, const void *src, unsigned n)
+{
+    bool done = false;
+
+    if (r->lock)
+        lock_take(r->lock);
+    if (!atomic_load_explicit(&r->dead, memory_order_relaxed))
+        done = dst ? r->ops->read_many(r->dev, off, size, dst, n)
+                   : r->ops->write_many(r->dev, off, size, src, n);
+    if (r->lock)
+        lock_drop(r->lock);
+    return done;
+}
+
+static bool many(struct bus *bus, uint64_t addr, unsigned size, void *dst,
+                 const void *src, unsigned n)
+{
+    bool done = false;
+    uint64_t next;
+    struct range *r = range_get(bus, addr, &next);
+
+    if (!r)
+        return false;
+    if ((dst ? r->ops->read_many != NULL : r->ops->write_many != NULL) &&
+        is_whole(r, addr - r->base, size)) {
+        const struct access here = {.outer = innermost, .range = r};
+
+        innermost = &here;
+        done = call_many(r, addr - r->base, size, dst, src, n);
+        innermost = here.outer;
+    }
+    range_put(r);
+    return done;
+}
+
+void bus_read_many(struct bus *bus, uint64_t addr, unsigned size, void *dst,
+                   unsigned n)
+{
+    uint8_t *p = dst;
+
+    if (many(bus, addr, size, dst, NULL, n))
+        return;
+    for (unsigned i = 0; i < n; i++) {
+        uint64_t val = bus_read(bus, addr, size);
+
+        memcpy(p + (size_t)i * size, &val, size);
+    }
+}
+
+void bus_write_many(struct bus *bus, uint64_t addr, unsigned size,
+                    const void *src, unsigned n)
+{
+    const uint8_t *p = src;
+
+    if (many(bus, addr, size, NULL, src, n))
+        return;
+    for (unsigned i = 0; i < n; i++) {
+        uint64_t val = 0;
+
+        memcpy(&val, p + (size_t)i * size, size);
+        bus_write(bus, addr, size, val);
     }
 }

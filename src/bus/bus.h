@@ -1,6 +1,7 @@
 #ifndef HUSK_BUS_BUS_H
 #define HUSK_BUS_BUS_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/compiler.h"
@@ -16,6 +17,16 @@ struct bus_ops {
     uint64_t (*read)(void *dev, uint64_t off, unsigned size);
     void (*write)(void *dev, uint64_t off, unsigned size, uint64_t val);
     unsigned min_size, max_size;
+    /*
+     * For registers through which much data passes: n accesses of size bytes at
+     * off, one after the other, to or from consecutive bytes of memory. off and
+     * size are such as read and write would get. False: they are made one by
+     * one. NULL = always so.
+     */
+    bool (*read_many)(void *dev, uint64_t off, unsigned size, void *dst,
+                      unsigned n);
+    bool (*write_many)(void *dev, uint64_t off, unsigned size, const void *src,
+                       unsigned n);
 };
 
 /* One address space: port I/O or MMIO. */
@@ -49,5 +60,11 @@ void bus_unmap(struct bus *bus, uint64_t base);
  */
 uint64_t bus_read(struct bus *bus, uint64_t addr, unsigned size);
 void bus_write(struct bus *bus, uint64_t addr, unsigned size, uint64_t val);
+/* n accesses to the same address in turn, as string instructions make them: dst
+ * and src are n times size bytes, in little-endian order. */
+void bus_read_many(struct bus *bus, uint64_t addr, unsigned size, void *dst,
+                   unsigned n);
+void bus_write_many(struct bus *bus, uint64_t addr, unsigned size,
+                    const void *src, unsigned n);
 
 #endif

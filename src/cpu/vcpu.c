@@ -490,3 +490,15 @@ void vcpu_pio_write(struct vcpu *v, uint16_t port, unsigned size, uint64_t val)
 {
     bus_write(v->set->cfg.pio, port, size, val);
 }
+
+void vcpu_pio_read_many(struct vcpu *v, uint16_t port, unsigned size, void *dst,
+                        unsigned n)
+{
+    bus_read_many(v->set->cfg.pio, port, size, dst, n);
+}
+
+void vcpu_pio_write_many(struct vcpu *v, uint16_t port, unsigned size,
+                         const void *src, unsigned n)
+{
+    bus_write_many(v->set->cfg.pio, port, size, src, n);
+}

@@ -134,5 +134,10 @@ uint64_t vcpu_mmio_read(struct vcpu *v, gpa_t gpa, unsigned size);
 void vcpu_mmio_write(struct vcpu *v, gpa_t gpa, unsigned size, uint64_t val);
 uint64_t vcpu_pio_read(struct vcpu *v, uint16_t port, unsigned size);
 void vcpu_pio_write(struct vcpu *v, uint16_t port, unsigned size, uint64_t val);
+/* As bus_read_many and bus_write_many. */
+void vcpu_pio_read_many(struct vcpu *v, uint16_t port, unsigned size, void *dst,
+                        unsigned n);
+void vcpu_pio_write_many(struct vcpu *v, uint16_t port, unsigned size,
+                         const void *src, unsigned n);
 
 #endif

@@ -217,7 +217,51 @@ static int port_element(struct rare *r, const struct port_string *p,
     return X86_OK;
 }
 
-/* INS and OUTS: an element at a time, restartable. */
+/* How many of n elements from off on lie on one page and before the index
+ * wraps, going up. */
+static uint64_t port_run(const struct rare *r, const struct port_string *p,
+                         uint64_t off, uint64_t n)
+{
+    gva_t gva = x86_linear(r->st, p->seg, off);
+    uint64_t on_page = (GPAGE_SIZE - (gva & GPAGE_MASK)) / p->size;
+    uint64_t to_wrap = (p->mask - off) / p->size;
+
+    n = n < on_page ? n : on_page;
+    return n < to_wrap ? n : to_wrap;
+}
+
+/*
+ * Many elements at once, straight between the device and RAM. Returns how many;
+ * 0 if it has to be done by element, which then finds out about faults.
+ */
+static uint64_t port_elements(struct rare *r, const struct port_string *p,
+                              uint64_t off, uint64_t n)
+{
+    const struct gmem *gm = r->jv->eng->gmem;
+    struct x86_walk w;
+    uint8_t *hva = NULL;
+    gva_t gva;
+
+    n = port_run(r, p, off, n);
+    if (n < 2)
+        return 0;
+    if (rare_linear(r, p->seg, off, (unsigned)n * p->size, p->in, &gva) ==
+        X86_OK)
+        hva = h_translate(r->jv, gva, p->in ? X86_WRITE : X86_READ,
+                          (enum jit_mode)key_mode(r->jv->key), &w);
+    r->cpu->fault.type = X86_EVENT_NONE;
+    if (!hva || (p->in && gmem_bank(gm, w.gpa, 1)->readonly))
+        return 0;
+    if (p->in) {
+        vcpu_pio_read_many(r->jv->v, p->port, p->size, hva, (unsigned)n);
+        gmem_written(gm, w.gpa, n * p->size);
+    } else {
+        vcpu_pio_write_many(r->jv->v, p->port, p->size, hva, (unsigned)n);
+    }
+    return n;
+}
+
+/* INS and OUTS: a page or an element at a time, restartable. */
 static int ins_outs(struct rare *r, bool in, unsigned size)
 {
     struct port_string p = port_string(r, in, size);
@@ -225,18 +269,24 @@ static int ins_outs(struct rare *r, bool in, unsigned size)
     uint64_t *idx = &r->st->gpr[in ? X86_RDI : X86_RSI];
     uint64_t *cx = &r->st->gpr[X86_RCX];
     uint64_t step = r->st->rflags & X86_FLAGS_DF ? (uint64_t)0 - size : size;
+    bool single = r->jv->key & (KEY_STEP | KEY_BREAK);
+    bool bulk = p.rep && !single && step == size;
 
     if (x86_check_io(r->cpu, p.port, size) < 0)
         return X86_FAULT;
     while (!p.rep || (*cx & p.mask)) {
-        if (port_element(r, &p, *idx & p.mask) < 0)
+        uint64_t n = 0;
+
+        if (bulk)
+            n = port_elements(r, &p, *idx & p.mask, *cx & p.mask);
+        if (!n && port_element(r, &p, *idx & p.mask) < 0)
             return X86_FAULT;
-        *idx = (*idx & keep) | ((*idx + step) & p.mask);
+        n = n ? n : 1;
+        *idx = (*idx & keep) | ((*idx + n * step) & p.mask);
         if (!p.rep)
             break;
-        *cx = (*cx & keep) | ((*cx - 1) & p.mask);
-        if ((*cx & p.mask) && (r->jv->key & (KEY_STEP | KEY_BREAK) ||
-                               atomic_load(&r->jv->pending))) {
+        *cx = (*cx & keep) | ((*cx - n) & p.mask);
+        if ((*cx & p.mask) && (single || atomic_load(&r->jv->pending))) {
             r->transferred = true; /* RIP stays: go on later */
             return X86_OK;
         }

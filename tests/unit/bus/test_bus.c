@@ -558,6 +558,68 @@ static void send_msi(void *opaque, uint64_t addr, uint32_t data)
     *(uint64_t *)opaque = addr + data;
 }
 
+/* A port of which words are read 256 at most at once. */
+static bool fifo_read_many(void *dev, uint64_t off, unsigned size, void *dst,
+                           unsigned n)
+{
+    struct rec *r = dev;
+
+    record(r, false, off, size, n);
+    if (n > 256)
+        return false;
+    memset(dst, 0x5a, (size_t)n * size);
+    return true;
+}
+
+static bool fifo_write_many(void *dev, uint64_t off, unsigned size,
+                            const void *src, unsigned n)
+{
+    const uint8_t *p = src;
+
+    record(dev, true, off, size, (uint64_t)n << 8 | p[n * size - 1]);
+    return true;
+}
+
+static const struct bus_ops fifo_ops = {.read = rec_read,
+                                        .write = rec_write,
+                                        .min_size = 1,
+                                        .max_size = 4,
+                                        .read_many = fifo_read_many,
+                                        .write_many = fifo_write_many};
+
+static void many_accesses_are_one_call_or_as_many(void **state)
+{
+    struct bus *bus = new_bus();
+    uint8_t buf[16] = {0};
+    struct rec fifo, plain;
+
+    (void)state;
+    rec_init(&fifo);
+    rec_init(&plain);
+    assert_int_equal(bus_map(bus, 0x100, 8, &fifo_ops, &fifo, &fifo.lock), 0);
+    assert_int_equal(bus_map(bus, 0x200, 8, &any_ops, &plain, NULL), 0);
+    bus_read_many(bus, 0x100, 2, buf, 8);
+    assert_int_equal(fifo.nr, 1);
+    assert_true(fifo.call[0].val == 8 && fifo.locked);
+    assert_int_equal(buf[15], 0x5a);
+    buf[15] = 0x77;
+    bus_write_many(bus, 0x104, 4, buf, 4);
+    assert_int_equal(fifo.nr, 2);
+    assert_true(fifo.call[1].off == 4 && fifo.call[1].val == 0x477);
+    /* What the device does not take so is split, as any access. */
+    bus_read_many(bus, 0x101, 2, buf, 1);
+    check_call(&fifo, 2, 1, 1);
+    check_call(&fifo, 3, 2, 1);
+    bus_read_many(bus, 0x202, 2, buf, 3);
+    assert_int_equal(plain.nr, 3);
+    assert_memory_equal(buf, "\2\3\2\3\2\3", 6);
+    bus_write_many(bus, 0x200, 1, "ab", 2);
+    assert_int_equal(plain.call[4].val, 'b');
+    bus_read_many(bus, 0x300, 2, buf, 2);
+    assert_memory_equal(buf, "\xff\xff\xff\xff", 4);
+    bus_free(bus);
+}
+
 static void wires_lead_somewhere_or_nowhere(void **state)
 {
     const struct irq loose = {.set = NULL};
@@ -596,6 +658,7 @@ int main(void)
         cmocka_unit_test(
             a_device_may_unmap_itself_while_others_wait_for_its_lock),
         cmocka_unit_test(ranges_move_while_threads_use_them),
+        cmocka_unit_test(many_accesses_are_one_call_or_as_many),
         cmocka_unit_test(wires_lead_somewhere_or_nowhere),
     };
 

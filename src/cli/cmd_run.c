@@ -55,6 +55,8 @@ static int set_from_settings(struct run *r, struct err *err)
     for (size_t i = 0; rc == 0 && i < ARRAY_LEN(texts); i++)
         rc = vmconf_set(&r->conf, texts[i].option,
                         settings_text(s, texts[i].key), err);
+    if (rc == 0 && settings_text(s, "iso") && !args_has(r->a, "iso"))
+        rc = vmconf_set(&r->conf, VMCONF_ISO, settings_text(s, "iso"), err);
     return rc;
 }
 
@@ -118,7 +120,7 @@ static int identify(struct run *r, struct err *err)
 
 /* serial: what was chosen for it, or "". */
 static void add_disk(struct run *r, struct blk *blk, const char *path,
-                     const char *chosen)
+                     const char *chosen, bool ide)
 {
     const char *uuid =
         r->vm.settings ? settings_text(r->vm.settings, "uuid") : NULL;
@@ -133,8 +135,8 @@ static void add_disk(struct run *r, struct blk *blk, const char *path,
     else
         (void)snprintf(serial, sizeof(r->serials[0]), "%.15s-%u",
                        uuid ? uuid : "husk", r->nr_disks);
-    r->disks[r->nr_disks++] =
-        (struct vmm_disk){.blk = blk, .path = path, .serial = serial};
+    r->disks[r->nr_disks++] = (struct vmm_disk){
+        .blk = blk, .path = path, .serial = serial, .ide = ide};
 }
 
 /* A RAM disk of a VM from elsewhere could be any of our files, and what lies
@@ -145,6 +147,10 @@ static int check_trust(const struct run *r, struct err *err)
     const char *initrd = NULL;
 
     if (r->vm.settings)
+        initrd = settings_text(r->vm.settings, "iso");
+    if (initrd && strcmp(initrd, "none") == 0)
+        initrd = NULL;
+    if (r->vm.settings && settings_text(r->vm.settings, "boot.initrd"))
         initrd = settings_text(r->vm.settings, "boot.initrd");
     qcow2_info(vmfile_qcow2(r->vm.vf), &info);
     if (info.backing && strchr(info.backing, '/'))
@@ -174,14 +180,16 @@ static int open_vm(struct run *r, const char *word, struct err *err)
         if (rc == 0)
             rc = identify(r, err);
     }
-    add_disk(r, qcow2_blk(vmfile_qcow2(r->vm.vf)), r->vm.path, "");
+    add_disk(r, qcow2_blk(vmfile_qcow2(r->vm.vf)), r->vm.path, "",
+             r->vm.settings &&
+                 strcmp(settings_text(r->vm.settings, "disk.bus"), "ide") == 0);
     for (unsigned i = 0; i < r->vm.nr_disks; i++)
         add_disk(r, r->vm.disks[i].blk, r->vm.disks[i].path,
-                 r->vm.disks[i].serial);
+                 r->vm.disks[i].serial, r->vm.disks[i].ide);
     if (rc == 0 && r->vm.settings)
         rc = cloud_disk(r->vm.settings, &r->seed, err);
     if (r->seed)
-        add_disk(r, r->seed, NULL, "cidata");
+        add_disk(r, r->seed, NULL, "cidata", false);
     return rc;
 }
 

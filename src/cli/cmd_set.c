@@ -28,7 +28,8 @@ struct change {
 
 static bool is_file_key(const char *key)
 {
-    return strcmp(key, "boot.kernel") == 0 || strcmp(key, "boot.initrd") == 0;
+    return strcmp(key, "boot.kernel") == 0 || strcmp(key, "boot.initrd") == 0 ||
+           strcmp(key, "iso") == 0;
 }
 
 /* KEY=VALUE with room for the key. */
@@ -50,7 +51,7 @@ static int set_one(struct settings *s, const char *word, struct err *err)
     const char *value = "";
     int rc = split(word, key, &value, err);
 
-    if (rc == 0 && is_file_key(key) && *value) {
+    if (rc == 0 && is_file_key(key) && *value && strcmp(value, "none") != 0) {
         rc = make_absolute(value, path, err);
         value = path;
     }

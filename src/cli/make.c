@@ -50,6 +50,8 @@ int make_options(const struct args *a, struct settings *s, struct err *err)
                {"initrd", "boot.initrd", true},
                {"append", "boot.append", false},
                {"firmware", "boot.firmware", false},
+               {"iso", "iso", true},
+               {"bus", "disk.bus", false},
                {"description", "description", false}};
     char path[PATH_MAX];
     int rc = 0;
@@ -57,7 +59,7 @@ int make_options(const struct args *a, struct settings *s, struct err *err)
     for (size_t i = 0; rc == 0 && i < ARRAY_LEN(map); i++) {
         const char *value = args_value(a, map[i].option);
 
-        if (value && map[i].file) {
+        if (value && map[i].file && strcmp(value, "none") != 0) {
             rc = make_absolute(value, path, err);
             value = path;
         }

@@ -39,6 +39,8 @@ static const struct vmconf_info create_options[] = {
     {"initrd", 'i', "FILE", "initial RAM disk"},
     {"append", 'a', "TEXT", "kernel command line"},
     {"firmware", 0, "NAME", "what starts it: bios, uefi or none"},
+    {"bus", 0, "NAME", "where the disk is: virtio or ide"},
+    {"iso", 0, "FILE", "image in its CD-ROM drive, or none for an empty one"},
     {"from", 0, "FILE|URL",
      "fill the disk from this image: qcow2 or raw, also compressed (gz, xz, "
      "zst, bz2); other formats as import has them"},
@@ -89,6 +91,11 @@ static const struct vmconf_info import_options[] = {
     {"initrd", 'i', "FILE", "initial RAM disk"},
     {"append", 'a', "TEXT", "kernel command line"},
     {"firmware", 0, "NAME", "what starts it: bios, uefi or none"},
+    {"bus", 0, "NAME", "where the disk is: virtio or ide"},
+};
+static const struct vmconf_info drive_options[] = {
+    {"drive", 0, "N", "which CD-ROM drive of a running VM: 1 (default) or 2"},
+    {"force", 'f', NULL, "also if the guest has locked it"},
 };
 static const struct vmconf_info key_options[] = {
     {"text", 't', "TEXT",
@@ -125,6 +132,14 @@ const struct verb verbs[NR_VERBS] = {
      "The editor is VISUAL, else EDITOR, else vi. Nothing changes unless all\n"
      "of it is right.",
      NO_OPTIONS, COMMON, 1, 1, WORDS_VM, cmd_edit},
+    {"insert", "", "VM FILE", "put a CD image into a VM's CD-ROM drive",
+     "Also while it runs; it stays there at the next start.",
+     OPTIONS(drive_options), COMMON, 2, 2, WORDS_VM, cmd_insert},
+    {"eject", "", "VM", "take the CD image out of a VM's CD-ROM drive",
+     "Also while it runs. A drive that the guest has locked tells it that "
+     "the\n"
+     "button was pressed, and keeps its image unless --force.",
+     OPTIONS(drive_options), COMMON, 1, 1, WORDS_VM, cmd_eject},
     {"rename", "mv", "VM NAME", "give a VM another name", "", NO_OPTIONS,
      COMMON, 2, 2, WORDS_VM, cmd_rename},
     {"delete", "rm", "VM|VM@SNAP...", "move VMs to the trash; delete snapshots",

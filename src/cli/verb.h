@@ -43,7 +43,7 @@ struct verb {
     int (*run)(struct args *a); /* returns the exit status */
 };
 
-enum { NR_VERBS = 25 };
+enum { NR_VERBS = 27 };
 extern const struct verb verbs[NR_VERBS];
 
 /* By name or alias; NULL if there is none. */
@@ -60,6 +60,8 @@ int cmd_list(struct args *a);
 int cmd_set(struct args *a);
 int cmd_get(struct args *a);
 int cmd_edit(struct args *a);
+int cmd_insert(struct args *a);
+int cmd_eject(struct args *a);
 int cmd_rename(struct args *a);
 int cmd_delete(struct args *a);
 int cmd_recover(struct args *a);

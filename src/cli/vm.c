@@ -137,6 +137,7 @@ static int open_disk(struct vm *vm, struct vm_disk *d,
     if (rc < 0)
         return rc;
     (void)snprintf(d->serial, sizeof(d->serial), "%s", conf->serial);
+    d->ide = conf->ide;
     fd = open(d->path, (conf->readonly ? O_RDONLY : O_RDWR) | O_CLOEXEC |
                            O_NONBLOCK | O_NOCTTY);
     if (fd < 0)

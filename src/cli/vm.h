@@ -16,6 +16,7 @@ struct vm {
     struct vm_disk {
         char path[PATH_MAX];
         char serial[VMCONF_DISK_SERIAL + 1]; /* "": none was chosen */
+        bool ide;
         struct blk *blk;
         struct qcow2 *q; /* NULL: raw */
     } * disks;           /* the others */

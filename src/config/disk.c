@@ -46,6 +46,10 @@ static bool set_option(struct vmconf_disk *d, const char *word, size_t len)
         d->raw = true;
     else if (word_is(word, len, "format=qcow2"))
         d->qcow2 = true;
+    else if (word_is(word, len, "bus=ide"))
+        d->ide = true;
+    else if (word_is(word, len, "bus=virtio"))
+        d->ide = false;
     else if (word_is(word, len, "cache=none"))
         d->direct = true;
     else if (word_is(word, len, "cache=writeback"))
@@ -90,7 +94,8 @@ int vmconf_parse_disk(const char *text, struct vmconf_disk *disk,
         if (!set_option(disk, p, len))
             return err_set(err, -EINVAL,
                            "--disk: '%.*s' is not one of format=raw|qcow2, ro, "
-                           "cache=writeback|none, serial=TEXT (1 to %d bytes)",
+                           "cache=writeback|none, bus=virtio|ide, serial=TEXT "
+                           "(1 to %d bytes)",
                            (int)(len < 60 ? len : 60), p, VMCONF_DISK_SERIAL);
         p += len;
     }

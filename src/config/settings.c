@@ -25,6 +25,7 @@ enum kind {
     KIND_DISKS,
     KIND_MAC,
     KIND_PLACE,
+    KIND_BUS,
     KIND_BOOL
 };
 
@@ -166,6 +167,7 @@ static bool text_is(enum kind kind, const char *text)
     static const char *const screens[] = {"auto", "std", "none", NULL};
     /* Not a file: what a VM from elsewhere says must not be written to. */
     static const char *const places[] = {"stdio", "none", NULL};
+    static const char *const buses[] = {"virtio", "ide", NULL};
 
     switch (kind) {
     case KIND_UUID:
@@ -176,6 +178,7 @@ static bool text_is(enum kind kind, const char *text)
     case KIND_VGA: return is_one_of(text, screens);
     case KIND_BOOT: return is_boot_order(text);
     case KIND_PLACE: return is_one_of(text, places);
+    case KIND_BUS: return is_one_of(text, buses);
     case KIND_NAME:
     case KIND_MODEL: return is_word(text);
     case KIND_PATH: return *text && is_printable(text, MAX_TEXT);
@@ -244,6 +247,7 @@ static const char *form_of(enum kind kind)
                "between";
     case KIND_MAC: return "six bytes: 52:54:00:12:34:56";
     case KIND_PLACE: return "stdio or none";
+    case KIND_BUS: return "virtio or ide";
     case KIND_BOOL: return "yes or no";
     }
     return "";

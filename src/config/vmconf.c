@@ -124,6 +124,17 @@ static int add_disk(struct vmconf *conf, const char *value, struct err *err)
     return 0;
 }
 
+static int add_iso(struct vmconf *conf, const char *value, struct err *err)
+{
+    if (!*value)
+        return err_set(err, -EINVAL, "--iso: '' names no file");
+    if (conf->nr_isos == VMCONF_MAX_CDS)
+        return err_set(err, -EINVAL, "--iso: a machine has %d drives at most",
+                       VMCONF_MAX_CDS);
+    conf->iso[conf->nr_isos++] = strcmp(value, "none") == 0 ? NULL : value;
+    return 0;
+}
+
 static int set_firmware(struct vmconf *conf, const char *value, struct err *err)
 {
     static const char *const names[] = {[VMCONF_FIRMWARE_NONE] = "none",
@@ -180,6 +191,7 @@ int vmconf_set(struct vmconf *conf, enum vmconf_option opt, const char *value,
     case VMCONF_CONSOLE: return set_place(&conf->console, opt, value, err);
     case VMCONF_DEBUGCON: return set_place(&conf->debugcon, opt, value, err);
     case VMCONF_DISK: return add_disk(conf, value, err);
+    case VMCONF_ISO: return add_iso(conf, value, err);
     case VMCONF_CONTROL: return set_control(conf, value, err);
     case VMCONF_GDB: return set_gdb(conf, value, err);
     case VMCONF_NO_REBOOT: conf->reboot = false; return 0;
@@ -204,13 +216,14 @@ enum vmconf_firmware vmconf_firmware(const struct vmconf *conf)
 /* Firmware may run without a disk, if somebody asks for it. */
 static int check_boot(const struct vmconf *conf, struct err *err)
 {
-    bool disk = conf->nr_disks || conf->vm_disk;
+    bool disk = conf->nr_disks || conf->nr_isos || conf->vm_disk;
 
     if (!conf->kernel && (conf->firmware == VMCONF_FIRMWARE_NONE ||
                           (conf->firmware == VMCONF_FIRMWARE_AUTO && !disk)))
         return err_set(err, -EINVAL,
                        "there is nothing to boot: give a kernel "
-                       "with --kernel FILE, or a disk with --disk FILE");
+                       "with --kernel FILE, a disk with --disk FILE, or a CD "
+                       "with --iso FILE");
     if (conf->kernel && conf->firmware > VMCONF_FIRMWARE_NONE)
         return err_set(err, -EINVAL,
                        "--firmware and --kernel: firmware boots from a disk; "

@@ -32,6 +32,7 @@ extern const struct vmconf_info vmconf_info[VMCONF_NR_OPTIONS];
 enum {
     VMCONF_MAX_CPUS = 255,
     VMCONF_MAX_DISKS = 16,
+    VMCONF_MAX_CDS = 2,
     VMCONF_DISK_SERIAL = 20,
     VMCONF_DISK_FILE = 4096
 };
@@ -43,6 +44,7 @@ struct vmconf_disk {
     bool qcow2, raw;             /* the format; neither: as the name says */
     bool readonly;
     bool direct; /* cache=none: past the host's page cache */
+    bool ide;    /* bus=ide, not virtio */
     char serial[VMCONF_DISK_SERIAL + 1];
 };
 
@@ -73,6 +75,8 @@ struct vmconf {
     const char *gdb;                         /* NULL = no */
     const char *disk[VMCONF_MAX_DISKS];      /* for vmconf_parse_disk */
     unsigned nr_disks;
+    const char *iso[VMCONF_MAX_CDS]; /* of each drive; NULL = it is empty */
+    unsigned nr_isos;
     bool vm_disk;        /* there is a disk that no option names: a VM's own */
     const char *control; /* path of a socket, NULL = none */
     bool reboot, debug_exit;
@@ -99,7 +103,8 @@ MUST_CHECK int vmconf_parse_size(const char *text, uint64_t *bytes);
 /*
  * "FILE" or a size ("10G", as vmconf_parse_size: a throw-away disk), then
  * options behind commas: format=raw|qcow2, ro, cache=writeback|none,
- * serial=TEXT. A comma in a file's name is written twice. -EINVAL with err.
+ * serial=TEXT, bus=virtio|ide. A comma in a file's name is written twice.
+ * -EINVAL with err.
  */
 MUST_CHECK int vmconf_parse_disk(const char *text, struct vmconf_disk *disk,
                                  struct err *err);

@@ -36,11 +36,12 @@ enum pc_event {
     PC_EVENT_ERROR         /* the engine cannot go on; it has logged why */
 };
 
-enum { PC_MAX_DISKS = 16 };
+enum { PC_MAX_DISKS = 16, PC_MAX_CDS = 2 };
 
 struct pc_disk {
     struct blk *blk;    /* borrowed until pc_free */
     const char *serial; /* the guest sees 20 bytes at most; NULL = none */
+    bool ide;           /* on IDE, not on virtio */
 };
 
 struct pc_config {
@@ -63,9 +64,12 @@ struct pc_config {
     struct console_backend console;
     void (*debugcon)(void *opaque, uint8_t byte); /* port 0x402; NULL = none */
     void *debugcon_opaque;
-    const struct pc_disk *disks; /* virtio disks, the first in the lowest slot;
+    const struct pc_disk *disks; /* of virtio the first is in the lowest slot;
                                     borrowed until pc_free */
     unsigned nr_disks;           /* 0..PC_MAX_DISKS */
+    struct blk *cds[PC_MAX_CDS]; /* what is in the CD-ROM drives, borrowed until
+                                    pc_free or pc_change_cd; NULL = nothing */
+    unsigned nr_cds;             /* drives */
     /* pc_stuck_requests left 0 or came back to it. Any thread, locks held: may
      * arm a timer. NULL = nobody cares. */
     void (*disk_stuck)(void *opaque);
@@ -97,6 +101,11 @@ void pc_resume(struct pc *pc);
 
 /* Disk n has another size: tell the guest. */
 void pc_disk_resized(struct pc *pc, unsigned n);
+/* As ide_change_medium, of CD-ROM drive n. */
+MUST_CHECK int pc_change_cd(struct pc *pc, unsigned n, struct blk *blk,
+                            bool force, struct blk **old, struct err *err);
+/* Whether the guest has opened the tray of drive n, or locked it. */
+void pc_cd_tray(struct pc *pc, unsigned n, bool *open, bool *locked);
 /* While paused: wait until no request is under way on any disk, but for what is
  * stuck. */
 void pc_drain_disks(struct pc *pc);

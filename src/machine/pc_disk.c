@@ -1,6 +1,6 @@
 /*
- * The disks of the PC: one virtio-blk function each, in slots of their own, in
- * the order in which the owner named them.
+ * The disks of the PC, in the order in which the owner named them: one
+ * virtio-blk function each, in slots of their own, or drives on IDE (pc_ide.c).
  */
 #include <assert.h>
 #include <errno.h>
@@ -32,6 +32,9 @@ static int make_one(struct pc *pc, struct pc_disk_dev *d, unsigned n,
     };
 
     (void)snprintf(d->name, sizeof(d->name), "disk%u", n);
+    d->ide = pc->cfg.disks[n].ide;
+    if (d->ide)
+        return 0;
     return virtio_blk_init(&d->vb, &env, &cfg, err);
 }
 
@@ -58,19 +61,27 @@ int pc_make_disks(struct pc *pc, struct err *err)
 
 void pc_drop_disks(struct pc *pc)
 {
-    while (pc->nr_disks)
-        virtio_blk_fini(&pc->disk[--pc->nr_disks].vb);
+    while (pc->nr_disks) {
+        struct pc_disk_dev *d = &pc->disk[--pc->nr_disks];
+
+        if (!d->ide)
+            virtio_blk_fini(&d->vb);
+    }
     free(pc->disk);
     pc->disk = NULL;
 }
 
 int pc_plug_disks(struct pc *pc, struct err *err)
 {
+    unsigned slot = SLOT_FIRST;
+
     for (unsigned i = 0; i < pc->nr_disks; i++) {
         struct pc_disk_dev *d = &pc->disk[i];
-        int rc = virtio_pci_init(&d->pci, &d->vb.vd, &pc->pci, SLOT_FIRST + i,
-                                 0, err);
+        int rc;
 
+        if (d->ide)
+            continue;
+        rc = virtio_pci_init(&d->pci, &d->vb.vd, &pc->pci, slot++, 0, err);
         if (rc < 0)
             return rc;
         d->plugged = true;
@@ -88,34 +99,49 @@ void pc_unplug_disks(struct pc *pc)
 void pc_reset_disks(struct pc *pc)
 {
     for (unsigned i = 0; i < pc->nr_disks; i++)
-        virtio_pci_reset(&pc->disk[i].pci);
+        if (!pc->disk[i].ide)
+            virtio_pci_reset(&pc->disk[i].pci);
+    if (pc->ide)
+        ide_reset(pc->ide);
 }
 
 /* --- For the owner -------------------------------------------------------- */
 
 void pc_disk_resized(struct pc *pc, unsigned n)
 {
+    struct pc_disk_dev *d = &pc->disk[n];
+
     assert(n < pc->nr_disks);
-    virtio_blk_resized(&pc->disk[n].vb);
+    if (d->ide)
+        ide_resized(pc->ide, d->ide_drive);
+    else
+        virtio_blk_resized(&d->vb);
 }
 
 void pc_drain_disks(struct pc *pc)
 {
     for (unsigned i = 0; i < pc->nr_disks; i++)
-        virtio_blk_drain(&pc->disk[i].vb);
+        if (!pc->disk[i].ide)
+            virtio_blk_drain(&pc->disk[i].vb);
+    if (pc->ide)
+        ide_drain(pc->ide);
 }
 
 unsigned pc_stuck_requests(struct pc *pc)
 {
-    unsigned nr = 0;
+    unsigned nr = pc->ide ? ide_nr_stuck(pc->ide) : 0;
 
     for (unsigned i = 0; i < pc->nr_disks; i++)
-        nr += virtio_blk_nr_stuck(&pc->disk[i].vb);
+        if (!pc->disk[i].ide)
+            nr += virtio_blk_nr_stuck(&pc->disk[i].vb);
     return nr;
 }
 
 void pc_retry_stuck(struct pc *pc)
 {
     for (unsigned i = 0; i < pc->nr_disks; i++)
-        virtio_blk_retry(&pc->disk[i].vb);
+        if (!pc->disk[i].ide)
+            virtio_blk_retry(&pc->disk[i].vb);
+    if (pc->ide)
+        ide_retry(pc->ide);
 }

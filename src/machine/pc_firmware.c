@@ -21,8 +21,8 @@ enum {
     TABLES_MAX = 128 << 10,
     E820_ENTRY = 20,
     BOOT_ORDER_LINE = 64,
-    BOOT_ORDER_MAX = PC_MAX_DISKS, /* lines */
-    ROM_LOW = 128 << 10            /* of the ROM's end, below 1 MiB */
+    BOOT_ORDER_MAX = PC_MAX_DISKS + PC_MAX_CDS, /* lines */
+    ROM_LOW = 128 << 10 /* of the ROM's end, below 1 MiB */
 };
 
 /* One byte for each sleep state: bit 7 says that it works. */
@@ -118,10 +118,25 @@ static size_t put_disks(const struct pc *pc, char *text)
 {
     size_t len = 0;
 
-    for (unsigned i = 0; i < pc->nr_disks; i++)
-        len += (size_t)snprintf(text + len, BOOT_ORDER_LINE,
-                                "/pci@i0cf8/scsi@%x/disk@0,0\n",
-                                pc->disk[i].pci.pci.slot);
+    for (unsigned i = 0; i < pc->nr_disks; i++) {
+        const struct pc_disk_dev *d = &pc->disk[i];
+
+        if (d->ide)
+            len += pc_ide_path(pc, d->ide_drive, text + len, BOOT_ORDER_LINE);
+        else
+            len += (size_t)snprintf(text + len, BOOT_ORDER_LINE,
+                                    "/pci@i0cf8/scsi@%x/disk@0,0\n",
+                                    d->pci.pci.slot);
+    }
+    return len;
+}
+
+static size_t put_cds(const struct pc *pc, char *text)
+{
+    size_t len = 0;
+
+    for (unsigned i = 0; i < pc->cfg.nr_cds; i++)
+        len += pc_ide_path(pc, pc_cd_drive(i), text + len, BOOT_ORDER_LINE);
     return len;
 }
 
@@ -134,7 +149,7 @@ static size_t put_order(const struct pc *pc, char *text)
     for (unsigned i = 0; i < BOOTORDER_NR_KINDS; i++)
         switch (bootorder_at(&pc->cfg.boot, i)) {
         case BOOTORDER_DISK: len += put_disks(pc, text + len); break;
-        case BOOTORDER_CD:
+        case BOOTORDER_CD: len += put_cds(pc, text + len); break;
         case BOOTORDER_FLOPPY:
         case BOOTORDER_NET:
         case BOOTORDER_NR_KINDS: break; /* the machine has none */

@@ -4,6 +4,7 @@
 #include <stdatomic.h>
 
 #include "devices/display/vga.h"
+#include "devices/ide/ide.h"
 #include "devices/pc/acpi_pm.h"
 #include "devices/pc/cmos.h"
 #include "devices/pc/debug_port.h"
@@ -29,7 +30,9 @@ struct pc_disk_dev {
     struct virtio_blk vb;
     struct virtio_pci pci;
     bool plugged;
-    char name[16]; /* "disk0" */
+    bool ide;           /* instead of vb and pci: */
+    unsigned ide_drive; /* which of the function's */
+    char name[16];      /* "disk0" */
 };
 
 /* Inside of struct pc, shared by pc.c and the files pc_*.c. */
@@ -72,6 +75,8 @@ struct pc {
     struct vga vga;           /* if cfg.vga */
     struct pc_disk_dev *disk; /* nr_disks of them */
     unsigned nr_disks;
+    struct ide *ide; /* NULL: there is no drive on it */
+    char cd_name[PC_MAX_CDS][8];
 
     /* An event that waits for the loop: enum pc_event | value << 32, or 0.
      * Set by any thread, only if it is 0. */
@@ -128,6 +133,15 @@ void pc_drop_disks(struct pc *pc);
 MUST_CHECK int pc_plug_disks(struct pc *pc, struct err *err);
 void pc_unplug_disks(struct pc *pc);
 void pc_reset_disks(struct pc *pc);
+
+/* pc_ide.c: the function with its drives, if there are any; after the disks. */
+MUST_CHECK int pc_make_ide(struct pc *pc, struct err *err);
+void pc_drop_ide(struct pc *pc);
+MUST_CHECK int pc_plug_ide(struct pc *pc, struct err *err);
+/* What Open Firmware calls a drive, as a line; which drive a CD is in. */
+size_t pc_ide_path(const struct pc *pc, unsigned drive, char *text,
+                   size_t size);
+unsigned pc_cd_drive(unsigned cd);
 
 /* pc.c: remember an event for the owner. Any thread, any locks held. */
 void pc_post(struct pc *pc, enum pc_event ev, uint32_t value);

@@ -22,6 +22,16 @@ static json_t *disk_status(const struct disk *d)
         (d->blk->flags & BLK_RDONLY) != 0, "problem", text_or_null(d->problem));
 }
 
+static json_t *cd_status(const struct commands *c, unsigned n)
+{
+    bool open = false, locked = false;
+
+    pc_cd_tray(c->pc, n, &open, &locked);
+    return json_pack("{s:o, s:b, s:b}", "file",
+                     text_or_null(c->cds->cd[n].path), "open", open, "locked",
+                     locked);
+}
+
 static const char *state_of(const struct commands *c)
 {
     if (c->stuck->waits)
@@ -31,15 +41,17 @@ static const char *state_of(const struct commands *c)
 
 static int do_status(struct commands *c, json_t **result)
 {
-    json_t *disks = json_array();
+    json_t *disks = json_array(), *cds = json_array();
 
     disks_look(c->disks);
     for (unsigned i = 0; i < c->disks->nr; i++)
         (void)json_array_append_new(disks, disk_status(&c->disks->disk[i]));
-    *result =
-        json_pack("{s:s, s:I, s:I, s:I, s:o}", "state", state_of(c), "pid",
-                  (json_int_t)getpid(), "cpus", (json_int_t)c->cfg->conf->cpus,
-                  "memory", (json_int_t)c->cfg->conf->memory, "disks", disks);
+    for (unsigned i = 0; i < c->cds->nr; i++)
+        (void)json_array_append_new(cds, cd_status(c, i));
+    *result = json_pack(
+        "{s:s, s:I, s:I, s:I, s:o, s:o}", "state", state_of(c), "pid",
+        (json_int_t)getpid(), "cpus", (json_int_t)c->cfg->conf->cpus, "memory",
+        (json_int_t)c->cfg->conf->memory, "disks", disks, "cds", cds);
     return *result ? 0 : -ENOMEM;
 }
 
@@ -149,6 +161,11 @@ int commands_run(void *commands, const struct control_msg *msg, json_t **result,
     case CONTROL_STATUS: return do_status(c, result);
     case CONTROL_DISK_RESIZE: return do_resize(c, msg, err);
     case CONTROL_DISK_SNAPSHOT: return do_snapshot(c, msg, err);
+    case CONTROL_CD_INSERT:
+        return cds_change(c->cds, c->pc, msg->drive, msg->file, msg->force,
+                          err);
+    case CONTROL_CD_EJECT:
+        return cds_change(c->cds, c->pc, msg->drive, NULL, msg->force, err);
     case CONTROL_PAUSE: return do_pause(c);
     case CONTROL_RESUME: return do_resume(c);
     case CONTROL_QUIT: loop_stop(c->loop, VMM_EXIT_OK); return 0;

@@ -1,6 +1,7 @@
 #ifndef HUSK_VMM_COMMANDS_H
 #define HUSK_VMM_COMMANDS_H
 
+#include "vmm/cds.h"
 #include "vmm/control.h"
 #include "vmm/disks.h"
 #include "vmm/keyboard.h"
@@ -13,6 +14,7 @@ struct commands {
     struct loop *loop;
     struct pc *pc;
     struct disks *disks;
+    struct cds *cds;
     struct stuck *stuck;
     struct keyboard *keyboard;
     bool paused; /* by a command */

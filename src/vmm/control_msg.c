@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum arg_kind { ARG_INDEX, ARG_SIZE, ARG_TEXT };
+enum arg_kind { ARG_INDEX, ARG_SIZE, ARG_TEXT, ARG_BOOL };
 
 struct arg {
     const char *name;
@@ -20,7 +20,7 @@ struct arg {
 
 static const struct {
     const char *word;
-    struct arg arg[2];
+    struct arg arg[3];
 } commands[CONTROL_NR_CMDS] = {
     [CONTROL_PING] = {"ping", {{0}}},
     [CONTROL_STATUS] = {"status", {{0}}},
@@ -30,6 +30,13 @@ static const struct {
     [CONTROL_DISK_SNAPSHOT] = {"disk-snapshot",
                                {ARG("name", ARG_TEXT, false, name),
                                 ARG("text", ARG_TEXT, false, text)}},
+    [CONTROL_CD_INSERT] = {"cd-insert",
+                           {ARG("file", ARG_TEXT, true, file),
+                            ARG("drive", ARG_INDEX, false, drive),
+                            ARG("force", ARG_BOOL, false, force)}},
+    [CONTROL_CD_EJECT] = {"cd-eject",
+                          {ARG("drive", ARG_INDEX, false, drive),
+                           ARG("force", ARG_BOOL, false, force)}},
     [CONTROL_PAUSE] = {"pause", {{0}}},
     [CONTROL_RESUME] = {"resume", {{0}}},
     [CONTROL_QUIT] = {"quit", {{0}}},
@@ -50,6 +57,10 @@ static int find_command(const char *word)
 static int set_arg(struct control_msg *msg, const struct arg *a, json_t *val,
                    struct err *err)
 {
+    static const char *const bad[] = {[ARG_INDEX] = "no whole number in range",
+                                      [ARG_SIZE] = "no whole number in range",
+                                      [ARG_TEXT] = "no text, or too long a one",
+                                      [ARG_BOOL] = "neither true nor false"};
     void *to = (char *)msg + a->off;
     json_int_t n = json_integer_value(val); /* 0 for what is none */
 
@@ -69,11 +80,14 @@ static int set_arg(struct control_msg *msg, const struct arg *a, json_t *val,
             break;
         *(const char **)to = json_string_value(val);
         return 0;
+    case ARG_BOOL:
+        if (!json_is_boolean(val))
+            break;
+        *(bool *)to = json_is_true(val);
+        return 0;
     }
     return err_set(err, -EINVAL, "%s: \"%s\" is %s", commands[msg->cmd].word,
-                   a->name,
-                   a->kind == ARG_TEXT ? "no text, or too long a one"
-                                       : "no whole number in range");
+                   a->name, bad[a->kind]);
 }
 
 static int take_args(struct control_msg *msg, struct err *err)

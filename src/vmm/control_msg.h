@@ -29,6 +29,8 @@ enum control_cmd {
     CONTROL_STATUS,
     CONTROL_DISK_RESIZE,   /* disk, size in bytes */
     CONTROL_DISK_SNAPSHOT, /* name and text, both may be missing */
+    CONTROL_CD_INSERT,     /* file; drive and force may be missing */
+    CONTROL_CD_EJECT,      /* drive and force may be missing */
     CONTROL_PAUSE,
     CONTROL_RESUME,
     CONTROL_QUIT,
@@ -39,11 +41,12 @@ enum control_cmd {
 
 struct control_msg {
     enum control_cmd cmd;
-    unsigned disk;
+    unsigned disk, drive;
+    bool force;
     uint64_t size;
-    const char *name, *text, *keys; /* of json; NULL = not given */
-    json_t *id;                     /* of json; NULL = not given */
-    json_t *json;                   /* the whole of it */
+    const char *name, *text, *keys, *file; /* of json; NULL = not given */
+    json_t *id;                            /* of json; NULL = not given */
+    json_t *json;                          /* the whole of it */
 };
 
 /*

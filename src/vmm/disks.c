@@ -134,6 +134,7 @@ static int open_conf(struct disk *d, const char *text, struct err *err)
     rc = vmconf_parse_disk(text, c, err);
     if (rc == 0) {
         memcpy(d->serial, c->serial, sizeof(d->serial));
+        d->ide = c->ide;
         rc = *c->file ? open_file(d, c, err) : open_throw_away(d, c, err);
     }
     free(c);
@@ -144,6 +145,7 @@ static int open_conf(struct disk *d, const char *text, struct err *err)
 static int adopt(struct disk *d, const struct vmm_disk *from, struct err *err)
 {
     d->blk = from->blk;
+    d->ide = from->ide;
     if (from->serial)
         memcpy(d->serial, from->serial,
                strnlen(from->serial, sizeof(d->serial) - 1));
@@ -184,7 +186,8 @@ static int open_all(struct disks *ds, const struct vmm_config *cfg,
                  : open_conf(d, cfg->conf->disk[n - cfg->nr_disks], err);
         if (rc < 0)
             return rc;
-        ds->pc[n] = (struct pc_disk){d->blk, *d->serial ? d->serial : NULL};
+        ds->pc[n] =
+            (struct pc_disk){d->blk, *d->serial ? d->serial : NULL, d->ide};
     }
     return 0;
 }

@@ -19,6 +19,7 @@ struct disk {
     bool owned;
     char *path; /* NULL = a throw-away disk */
     char serial[VMCONF_DISK_SERIAL + 1];
+    bool ide;
     int fd; /* of our own, for its locks and to look at the file; or -1 */
     bool locked;
     uint64_t seen;       /* its length when it was looked at last */

@@ -19,6 +19,7 @@
 #include "gdb/stub.h"
 #include "machine/bootchoice.h"
 #include "machine/pc.h"
+#include "vmm/cds.h"
 #include "vmm/commands.h"
 #include "vmm/console.h"
 #include "vmm/tty.h"
@@ -30,6 +31,7 @@ struct vmm {
     struct pc *pc;
     struct console serial, hvc, debugcon;
     struct disks disks;
+    struct cds cds;
     struct stuck stuck;
     struct keyboard keyboard;
     struct commands commands;
@@ -314,6 +316,7 @@ static int make_machine(struct vmm *vm, struct err *err)
         .debug_exit = conf->debug_exit,
         .disks = vm->disks.pc,
         .nr_disks = vm->disks.nr,
+        .nr_cds = vm->cds.nr,
         .disk_stuck = on_disk_stuck,
         .event = on_event,
         .opaque = vm,
@@ -323,6 +326,8 @@ static int make_machine(struct vmm *vm, struct err *err)
     if (rc < 0)
         return rc;
     cfg.vga = wants_vga(conf, cfg.firmware);
+    for (unsigned i = 0; i < vm->cds.nr; i++)
+        cfg.cds[i] = vm->cds.cd[i].blk;
     if (conf->serial)
         cfg.serial = (struct uart16550_backend){console_write, console_resume,
                                                 &vm->serial};
@@ -358,6 +363,7 @@ static int make_control(struct vmm *vm, struct err *err)
                                      .loop = vm->loop,
                                      .pc = vm->pc,
                                      .disks = &vm->disks,
+                                     .cds = &vm->cds,
                                      .stuck = &vm->stuck,
                                      .keyboard = &vm->keyboard};
     return control_new(&vm->control, vm->loop, path, commands_run,
@@ -403,18 +409,23 @@ static int run_with_loop(struct vmm *vm, int *status, struct err *err)
     rc = disks_open(&vm->disks, vm->cfg, vm->loop, err);
     if (rc < 0)
         goto drop_consoles;
+    rc = cds_open(&vm->cds, vm->conf, err);
+    if (rc < 0)
+        goto close_disks;
     stuck_init(&vm->stuck, vm->loop);
     rc = make_machine(vm, err);
     vm->stuck.pc = vm->pc;
     if (rc < 0)
-        goto close_disks;
+        goto close_cds;
     keyboard_init(&vm->keyboard, pc_keyboard(vm->pc), vm->loop);
     rc = run_machine(vm, status, err);
     keyboard_fini(&vm->keyboard);
     pc_free(vm->pc);
 
-close_disks:
+close_cds:
     stuck_fini(&vm->stuck);
+    cds_close(&vm->cds);
+close_disks:
     if (disks_close(&vm->disks) < 0 && rc == 0)
         *status = VMM_EXIT_FAILED;
 drop_consoles:

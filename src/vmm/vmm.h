@@ -21,6 +21,7 @@ struct vmm_disk {
     const char *path;   /* for messages, and to notice that the file is replaced
                            or shrinks; NULL = it has none */
     const char *serial; /* the guest sees 20 bytes at most; NULL = none */
+    bool ide;           /* on IDE, not on virtio */
 };
 
 /* What shall run; all of it is borrowed. */

@@ -52,6 +52,20 @@ static void options_may_come_in_any_order(void **state)
     assert_string_equal(d.serial, "x y");
 }
 
+static void a_disk_is_on_virtio_or_ide(void **state)
+{
+    struct vmconf_disk d;
+
+    (void)state;
+    assert_int_equal(parse("a", &d), 0);
+    assert_false(d.ide);
+    assert_int_equal(parse("a,bus=ide", &d), 0);
+    assert_true(d.ide);
+    assert_int_equal(parse("a,bus=ide,bus=virtio", &d), 0);
+    assert_false(d.ide);
+    assert_int_equal(parse("a,bus=scsi", &d), -EINVAL);
+}
+
 static void two_commas_are_one_of_the_name(void **state)
 {
     struct vmconf_disk d;
@@ -146,6 +160,7 @@ int main(void)
         cmocka_unit_test(a_name_alone_is_a_file_to_write),
         cmocka_unit_test(a_size_is_a_disk_to_throw_away),
         cmocka_unit_test(options_may_come_in_any_order),
+        cmocka_unit_test(a_disk_is_on_virtio_or_ide),
         cmocka_unit_test(two_commas_are_one_of_the_name),
         cmocka_unit_test(what_makes_no_sense_is_refused),
         cmocka_unit_test(a_name_that_is_too_long_is_refused),

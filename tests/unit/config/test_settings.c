@@ -70,6 +70,8 @@ static void what_is_set_is_got(void **state)
         {"labels.team", "web & more", "web & more"},
         {"description", "\xc3\xa4", "\xc3\xa4"},
         {"disks", "a.img,format=raw;b.qcow2,ro", "a.img,format=raw;b.qcow2,ro"},
+        {"disk.bus", "ide", "ide"},
+        {"iso", "none", "none"},
         {"serial", "none", "none"},
     };
     struct settings *s = settings_new();
@@ -166,6 +168,7 @@ static void wrong_values_are_refused(void **state)
         {"serial", "out.log"},
         {"console", "unix:x"},
         {"disks", "10G"},
+        {"disk.bus", "scsi"},
         {"disks", "a,format=x"},
         {"labels.a", "x\ny"},
         {"description", "a\x1b"},

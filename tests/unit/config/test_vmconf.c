@@ -209,6 +209,21 @@ static void firmware_runs_where_there_is_no_kernel(void **state)
     assert_int_equal(set(&conf, VMCONF_FIRMWARE, "openboot"), -EINVAL);
 }
 
+static void a_machine_has_two_cd_rom_drives_at_most(void **state)
+{
+    struct vmconf conf = fresh();
+
+    (void)state;
+    assert_int_equal(set(&conf, VMCONF_ISO, ""), -EINVAL);
+    assert_int_equal(set(&conf, VMCONF_ISO, "none"), 0);
+    assert_null(conf.iso[0]);
+    assert_int_equal(check(&conf), 0); /* there may come a CD */
+    assert_int_equal(set(&conf, VMCONF_ISO, "a.iso"), 0);
+    assert_string_equal(conf.iso[1], "a.iso");
+    assert_int_equal(conf.nr_isos, 2);
+    assert_int_equal(set(&conf, VMCONF_ISO, "b.iso"), -EINVAL);
+}
+
 static void a_screen_is_there_or_not(void **state)
 {
     struct vmconf conf = fresh();
@@ -249,6 +264,7 @@ int main(void)
         cmocka_unit_test(switches_and_texts_are_kept),
         cmocka_unit_test(firmware_runs_where_there_is_no_kernel),
         cmocka_unit_test(a_screen_is_there_or_not),
+        cmocka_unit_test(a_machine_has_two_cd_rom_drives_at_most),
         cmocka_unit_test(only_uefi_has_variables),
     };
 

@@ -27,6 +27,8 @@ static void each_command_is_known(void **state)
         {"{\"do\":\"disk-resize\",\"disk\":0,\"size\":512}",
          CONTROL_DISK_RESIZE},
         {"{\"do\":\"disk-snapshot\"}", CONTROL_DISK_SNAPSHOT},
+        {"{\"do\":\"cd-insert\",\"file\":\"a\"}", CONTROL_CD_INSERT},
+        {"{\"do\":\"cd-eject\"}", CONTROL_CD_EJECT},
         {"{\"do\":\"pause\"}", CONTROL_PAUSE},
         {"{\"do\":\"resume\"}", CONTROL_RESUME},
         {"{\"id\":null,\"do\":\"quit\"}", CONTROL_QUIT},
@@ -69,6 +71,14 @@ static void arguments_are_taken(void **state)
     assert_null(msg.name);
     assert_string_equal(msg.text, "");
     control_msg_fini(&msg);
+    assert_int_equal(parse("{\"do\":\"cd-insert\",\"file\":\"/a\",\"drive\":1,"
+                           "\"force\":true}",
+                           &msg),
+                     0);
+    assert_string_equal(msg.file, "/a");
+    assert_int_equal(msg.drive, 1);
+    assert_true(msg.force);
+    control_msg_fini(&msg);
 }
 
 static void all_else_is_refused(void **state)
@@ -96,6 +106,9 @@ static void all_else_is_refused(void **state)
         "{\"do\":\"disk-resize\",\"disk\":0,\"size\":\"512\"}",
         "{\"do\":\"disk-resize\",\"disk\":0,\"size\":9223372036854775808}",
         "{\"do\":\"disk-resize\",\"disk\":null,\"size\":512}",
+        "{\"do\":\"cd-insert\"}",
+        "{\"do\":\"cd-eject\",\"force\":1}",
+        "{\"do\":\"cd-eject\",\"file\":\"a\"}",
         "{\"do\":\"disk-snapshot\",\"name\":1}",
         "{\"do\":\"disk-snapshot\",\"name\":null}",
         "{\"do\":\"disk-snapshot\",\"name\":\"\xff\"}"};

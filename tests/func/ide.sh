@@ -1,0 +1,143 @@
+#!/bin/bash
+# IDE: SeaBIOS boots from a hard disk and from CDs there, boot loaders' own
+# images reach their menus, Linux reads and writes, and CDs are changed while it
+# runs. HUSK names the binary.
+set -u
+cd "$(dirname "$0")/../.." || exit 1
+husk=$(realpath "${HUSK:-build/release/husk}")
+dir=$(mktemp -d -p "${TMPDIR:-/var/tmp}")
+pids=()
+trap 'kill "${pids[@]}" 2>/dev/null; rm -rf "$dir"' EXIT
+export HUSK_HOME=$dir/home
+# shellcheck source=tests/func/lib/check.sh
+. tests/func/lib/check.sh
+
+show()
+{
+    tail -n 5 "$dir/serial" "$dir/err" 2>/dev/null
+}
+
+skip() # NAME WHY
+{
+    skipped=$((skipped + 1))
+    echo "ide.sh: $1: skipped: $2"
+}
+
+h()
+{
+    rm -f "$dir/serial"
+    timeout 60 "$husk" run -s "$dir/serial" "$@" </dev/null >/dev/null \
+        2>"$dir/err"
+}
+
+# until_says TEXT OPTION...: run until it is on the serial port; then end it.
+until_says()
+{
+    local text=$1 pid i
+    shift
+    rm -f "$dir/serial"
+    "$husk" run -s "$dir/serial" "$@" </dev/null >/dev/null 2>"$dir/err" &
+    pid=$!
+    pids+=($pid)
+    for ((i = 0; i < 600; i++)); do
+        grep -aqF "$text" "$dir/serial" 2>/dev/null && break
+        kill -0 $pid 2>/dev/null || break
+        sleep 0.1
+    done
+    kill $pid 2>/dev/null
+    wait $pid
+    grep -aqF "$text" "$dir/serial"
+}
+
+# A boot sector that says so on the serial port, then switches off by ACPI.
+sector='\xfa\x31\xc0\x8e\xd8\x8e\xd0\xbc\x00\x7c\xbe\x22\x7c' # si = text
+sector+='\xac\x84\xc0\x74\x06\xba\xf8\x03\xee\xeb\xf5'        # each byte
+sector+='\xba\x04\x06\xb8\x00\x34\xef\xf4\xeb\xfd'            # off; hlt
+boot_disk() # FILE TEXT
+{
+    printf "$sector$2\\n" >"$1"
+    truncate -s 510 "$1"
+    printf '\x55\xaa' >>"$1"
+    truncate -s 1M "$1"
+}
+boot_disk "$dir/disk.img" 'from a disk'
+disk=$dir/disk.img,format=raw,bus=ide
+
+# --- What cannot start ----------------------------------------------------------
+
+h --iso "$dir/none"
+check 'a CD that there is not' 2 $?
+: >"$dir/empty"
+h --iso "$dir/empty"
+check 'a CD without a block' 2 $?
+h -d "$dir/disk.img,bus=scsi"
+check 'another bus' 2 $?
+h --iso none --iso none --iso none
+check 'three CD-ROM drives' 2 $?
+h -d 1M,bus=ide -d 1M,bus=ide -d 1M,bus=ide --iso none --iso none
+check 'five drives' 2 $?
+check 'it says what to do' 1 "$(grep -c 'put a disk on virtio' "$dir/err")"
+
+# --- SeaBIOS --------------------------------------------------------------------
+
+bios()
+{
+    check 'a boot sector ran' 1 "$(grep -ac 'from a disk' "$dir/serial")"
+    h -d "$disk" -d 1M,bus=ide -d 1M,bus=ide --iso none --debugcon "$dir/log"
+    check 'four drives' 0 $?
+    check 'SeaBIOS found the disks' 3 "$(grep -ac 'husk disk ATA-7' "$dir/log")"
+    check 'and the empty drive' 1 "$(grep -ac 'husk CD-ROM ATAPI-7' "$dir/log")"
+}
+
+cds()
+{
+    local tree=$dir/tree
+
+    mkdir -p "$tree"
+    boot_disk "$tree/boot.bin" 'from a CD'
+    truncate -s 2048 "$tree/boot.bin"
+    xorriso -as mkisofs -quiet -V HUSK -no-emul-boot -boot-load-size 4 \
+        -b boot.bin -o "$dir/cd.iso" "$tree" 2>"$dir/err"
+    check 'made a CD' 0 $?
+    h --iso "$dir/cd.iso"
+    check 'it starts by itself' 0 $?
+    check 'its boot sector ran' 1 "$(grep -ac 'from a CD' "$dir/serial")"
+    h --iso none --iso "$dir/cd.iso" -d 1M
+    check 'the second drive, behind an empty disk' 1 \
+        "$(grep -ac 'from a CD' "$dir/serial")"
+}
+
+# What is in packages: image, and what it shows on the way.
+loaders()
+{
+    local image text
+
+    while IFS='|' read -r image text; do
+        if [ ! -e "$image" ]; then
+            skip "$image" 'it is not installed'
+            continue
+        fi
+        until_says "$text" --iso "$image"
+        check "$image" 0 $?
+    done <<'END'
+/usr/lib/grub-rescue/grub-rescue-cdrom.iso|The highlighted entry will be executed
+/usr/lib/ipxe/ipxe.iso|Press Ctrl-B for the iPXE command line
+END
+}
+
+if h -d "$disk"; then
+    bios
+    if command -v xorriso >/dev/null; then
+        cds
+    else
+        skip 'a CD' 'there is no xorriso'
+    fi
+    loaders
+elif grep -q "'seabios'" "$dir/err"; then
+    skip SeaBIOS 'the package seabios is not installed'
+else
+    check 'a disk starts by itself' 0 1
+fi
+
+echo "$passed passed, $failed failed, $skipped skipped"
+[ "$failed" -eq 0 ]

@@ -63,7 +63,7 @@ FREESTANDING := -O2 -g -mgeneral-regs-only -fno-stack-protector \
 
 LDFLAGS_ALL = $(if $(LDFLAGS_$(VARIANT)),$(LDFLAGS_$(VARIANT)),\
 	$(CFLAGS_$(VARIANT))) $(LDFLAGS)
-LDLIBS := -lZydis -ljansson -lz -lzstd -llzma -lbz2 -lnettle -ldl -lpthread
+LDLIBS := -lZydis -ljansson -lext2fs -lcom_err -lz -lzstd -llzma -lbz2 -lnettle -ldl -lpthread
 
 # --- Sources -----------------------------------------------------------------
 

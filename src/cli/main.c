@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "bootdisk/child.h"
 #include "cli/args.h"
 #include "cli/status.h"
 
@@ -29,6 +30,8 @@ int main(int argc, char **argv)
     int status = STATUS_OK;
     char help[] = "help", version[] = "version";
 
+    if (argc == 2 && strcmp(argv[1], CHILD_ROLE) == 0)
+        _exit(child_main());
     open_standard_fds();
     log_init_from_env();
     if (argc < 2) {

@@ -213,13 +213,22 @@ enum vmconf_firmware vmconf_firmware(const struct vmconf *conf)
     return conf->kernel ? VMCONF_FIRMWARE_NONE : VMCONF_FIRMWARE_AUTO;
 }
 
+/* A menu, another order and variables are wishes that only firmware fulfils. */
+bool vmconf_direct(const struct vmconf *conf)
+{
+    if (conf->kernel || conf->firmware == VMCONF_FIRMWARE_NONE)
+        return !conf->kernel;
+    return conf->firmware == VMCONF_FIRMWARE_AUTO && !conf->firmware_vars &&
+           !conf->boot.menu && bootorder_at(&conf->boot, 0) == BOOTORDER_DISK;
+}
+
 /* Firmware may run without a disk, if somebody asks for it. */
 static int check_boot(const struct vmconf *conf, struct err *err)
 {
-    bool disk = conf->nr_disks || conf->nr_isos || conf->vm_disk;
+    bool disk = conf->nr_disks || conf->vm_disk ||
+                (conf->nr_isos && conf->firmware == VMCONF_FIRMWARE_AUTO);
 
-    if (!conf->kernel && (conf->firmware == VMCONF_FIRMWARE_NONE ||
-                          (conf->firmware == VMCONF_FIRMWARE_AUTO && !disk)))
+    if (!conf->kernel && conf->firmware <= VMCONF_FIRMWARE_NONE && !disk)
         return err_set(err, -EINVAL,
                        "there is nothing to boot: give a kernel "
                        "with --kernel FILE, a disk with --disk FILE, or a CD "

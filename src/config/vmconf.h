@@ -49,7 +49,8 @@ struct vmconf_disk {
 };
 
 enum vmconf_firmware {
-    VMCONF_FIRMWARE_AUTO, /* none with a kernel, else as the disk wants it */
+    VMCONF_FIRMWARE_AUTO, /* none with a kernel, or if one is found on the
+                             disk; else as the disk wants it */
     VMCONF_FIRMWARE_NONE,
     VMCONF_FIRMWARE_BIOS,
     VMCONF_FIRMWARE_UEFI
@@ -95,6 +96,9 @@ MUST_CHECK int vmconf_check(const struct vmconf *conf, struct err *err);
 /* What the options mean, once vmconf_check has passed: NONE if there is a
  * kernel; AUTO if the disk has to be looked at. */
 enum vmconf_firmware vmconf_firmware(const struct vmconf *conf);
+/* Whether a kernel that is found on the first disk shall be booted before that
+ * firmware, or with NONE instead of any. */
+bool vmconf_direct(const struct vmconf *conf);
 
 /* "512", "2G", "1048576K" in bytes; MiB without a letter. Refuses everything
  * else, and what does not fit into 64 bits: -EINVAL. */

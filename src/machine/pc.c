@@ -71,12 +71,24 @@ static void on_vcpu_stopped(void *opaque, enum vcpu_stop_reason why)
 
 /* --- Stages -------------------------------------------------------------- */
 
+/* Firmware is needed only if there is no kernel to be found. */
+static int do_without(struct pc *pc, const struct err *why)
+{
+    pc->no_rom = *why;
+    pc->cfg.firmware = FIRMWARE_NONE;
+    return 0;
+}
+
 static int make_images(struct pc *pc, struct err *err)
 {
     int rc;
 
-    if (pc->cfg.firmware != FIRMWARE_NONE)
-        return pc_open_firmware(pc, err);
+    if (pc->cfg.firmware != FIRMWARE_NONE) {
+        rc = pc_open_firmware(pc, err);
+        return rc < 0 && pc->cfg.find_kernel ? do_without(pc, err) : rc;
+    }
+    if (!pc->cfg.kernel)
+        return 0;
     rc = image_open(&pc->kernel, "kernel", pc->cfg.kernel, err);
     if (rc < 0 || !pc->cfg.initrd)
         return rc;
@@ -390,7 +402,7 @@ void pc_free(struct pc *pc)
 
 /* --- Reset --------------------------------------------------------------- */
 
-int pc_load(struct pc *pc, struct err *err)
+static void power_on(struct pc *pc)
 {
     pc_reset_devices(pc);
     pci_host_reset(&pc->pci);
@@ -401,6 +413,31 @@ int pc_load(struct pc *pc, struct err *err)
     pc_reset_disks(pc);
     vcpu_set_reset(pc->vcpus);
     gmem_clear(&pc->gmem);
+}
+
+/* What looks at a disk must not see a write of the guest's that is still on its
+ * way. A kernel that cannot be loaded has left traces. */
+static int load_found(struct pc *pc, struct err *err)
+{
+    int rc;
+
+    pc_drain_disks(pc);
+    rc = pc_boot_found(pc, err);
+    if (rc == 0 || (!pc->rom_size && !pc->no_rom.code))
+        return rc;
+    if (!pc->rom_size) {
+        *err = pc->no_rom;
+        return err->code;
+    }
+    power_on(pc);
+    return pc_boot_firmware(pc, err);
+}
+
+int pc_load(struct pc *pc, struct err *err)
+{
+    power_on(pc);
+    if (pc->cfg.find_kernel)
+        return load_found(pc, err);
     return pc->rom_size ? pc_boot_firmware(pc, err) : pc_boot(pc, err);
 }
 

@@ -21,6 +21,7 @@
  * All functions are called on the event loop's thread (or before it runs)
  * unless they say otherwise.
  */
+struct boot_source;
 struct engine_ops;
 struct i8042;
 struct pc;
@@ -50,7 +51,7 @@ struct pc_config {
     const char *cpu;              /* name of a CPU model */
     unsigned cpus;
     uint64_t memory;             /* bytes */
-    enum firmware_kind firmware; /* NONE: kernel is booted */
+    enum firmware_kind firmware; /* NONE: kernel, or what is found, is booted */
     const char *firmware_vars;   /* UEFI: path of a file that keeps them, made
                                     if it is missing. NULL = forget them */
     struct bootorder boot;       /* for firmware */
@@ -76,6 +77,16 @@ struct pc_config {
     /* The first event since the start or the last pc_reset; the rest are
      * dropped. On the loop's thread. The CPUs still run. */
     void (*event)(void *opaque, enum pc_event ev, uint32_t value);
+    /*
+     * Asked at the start and at each reset, while no CPU runs and nothing is
+     * under way on any disk: 0 if there is a kernel that shall be booted
+     * instead of what firmware and kernel say, with src's bytes and text, which
+     * stay until found_done; -errno with err: there is none. NULL = never ask.
+     * found_done says how it went: 0, or -errno with why; then memory is
+     * cleared and firmware starts, or with FIRMWARE_NONE the start has failed.
+     */
+    int (*find_kernel)(void *opaque, struct boot_source *src, struct err *err);
+    void (*found_done)(void *opaque, int rc, const struct err *why);
     void *opaque;
 };
 

@@ -124,27 +124,71 @@ static void set_cpu(struct pc *pc, unsigned i, struct x86_state *st)
     vcpu_set_state(vcpu_get(pc->vcpus, i), st);
 }
 
-int pc_boot(struct pc *pc, struct err *err)
+/* What is the same for any kernel; st is of the first CPU. */
+static int prepare(struct pc *pc, struct x86_state *st, struct err *err)
 {
-    struct x86_state st;
     int rc = pci_assign_resources(&pc->pci, err);
 
     if (rc < 0)
         return rc;
     if (pc->cfg.vga)
         vga_set_text_mode(&pc->vga);
+    i440fx_open_shadow(&pc->board);
     rc = load_acpi(pc, err);
-    if (rc < 0)
-        return rc;
-    vcpu_get_state(vcpu_get(pc->vcpus, 0), &st);
-    rc = read_and_load(pc, &st, err);
-    if (rc < 0)
-        return rc;
-    set_cpu(pc, 0, &st);
+    if (rc == 0)
+        vcpu_get_state(vcpu_get(pc->vcpus, 0), st);
+    return rc;
+}
+
+static void set_cpus(struct pc *pc, struct x86_state *first)
+{
+    struct x86_state st;
+
+    set_cpu(pc, 0, first);
     set_virtual_wire(lapic_bus_get(&pc->lapics, 0));
     for (unsigned i = 1; i < pc->cfg.cpus; i++) {
         vcpu_get_state(vcpu_get(pc->vcpus, i), &st);
         set_cpu(pc, i, &st);
     }
-    return 0;
+}
+
+int pc_boot(struct pc *pc, struct err *err)
+{
+    struct x86_state st;
+    int rc = prepare(pc, &st, err);
+
+    if (rc == 0)
+        rc = read_and_load(pc, &st, err);
+    if (rc == 0)
+        set_cpus(pc, &st);
+    return rc;
+}
+
+/* Only a Linux kernel: what else a file may be was meant for another loader. */
+static int load_found(struct pc *pc, struct boot_source *src, struct err *err)
+{
+    struct x86_state st;
+    struct bootmem bm;
+    int rc = prepare(pc, &st, err);
+
+    if (rc < 0)
+        return rc;
+    src->rsdp = PC_TABLES;
+    bootmem_init(&bm, &pc->gmem, &pc->layout);
+    rc = boot_linux_load(&bm, src, &st, err);
+    if (rc == 0)
+        set_cpus(pc, &st);
+    return rc;
+}
+
+int pc_boot_found(struct pc *pc, struct err *err)
+{
+    struct boot_source src = {.cmdline = ""};
+    int rc = pc->cfg.find_kernel(pc->cfg.opaque, &src, err);
+
+    if (rc < 0)
+        return rc;
+    rc = load_found(pc, &src, err);
+    pc->cfg.found_done(pc->cfg.opaque, rc, err);
+    return rc;
 }

@@ -41,6 +41,8 @@ struct pc {
     struct loop *loop;
     struct image kernel, initrd, rom;
     size_t rom_size;        /* 0: no firmware */
+    struct err no_rom;      /* why not, if it could do without; code 0 = it is
+                               there, or was not asked for */
     struct pc_firmware *fw; /* its files; NULL = none */
     struct flash flash;     /* UEFI's variables, if it runs */
     uint8_t *vars;          /* what is in it */
@@ -108,6 +110,9 @@ void pc_tie_lapics(struct pc *pc);
 /* pc_boot.c: what firmware would leave behind, and the kernel. The CPUs and
  * devices are in power-on state, memory is clear. */
 MUST_CHECK int pc_boot(struct pc *pc, struct err *err);
+/* The same with the kernel that the owner finds; -errno with err also if it
+ * finds none. */
+MUST_CHECK int pc_boot_found(struct pc *pc, struct err *err);
 
 /* pc_firmware.c: open the image; the files of fw_cfg; power-on. */
 MUST_CHECK int pc_open_firmware(struct pc *pc, struct err *err);

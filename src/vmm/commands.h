@@ -3,6 +3,7 @@
 
 #include "vmm/cds.h"
 #include "vmm/control.h"
+#include "vmm/direct.h"
 #include "vmm/disks.h"
 #include "vmm/keyboard.h"
 #include "vmm/stuck.h"
@@ -17,6 +18,7 @@ struct commands {
     struct cds *cds;
     struct stuck *stuck;
     struct keyboard *keyboard;
+    const struct direct *direct;
     bool paused; /* by a command */
 };
 

@@ -22,6 +22,7 @@
 #include "vmm/cds.h"
 #include "vmm/commands.h"
 #include "vmm/console.h"
+#include "vmm/direct.h"
 #include "vmm/tty.h"
 
 struct vmm {
@@ -34,6 +35,7 @@ struct vmm {
     struct cds cds;
     struct stuck stuck;
     struct keyboard keyboard;
+    struct direct direct;
     struct commands commands;
     struct control *control; /* NULL = none */
     struct gdb_stub *gdb;
@@ -57,6 +59,7 @@ static void on_triple_fault(struct vmm *vm)
 {
     if (vm->conf->reboot) {
         log_guest("machine", "triple fault: reset");
+        direct_failed(&vm->direct);
         restart(vm);
         return;
     }
@@ -300,6 +303,21 @@ static bool wants_vga(const struct vmconf *conf, enum firmware_kind firmware)
     return conf->vga == VMCONF_VGA_STD;
 }
 
+static int on_find_kernel(void *opaque, struct boot_source *src,
+                          struct err *err)
+{
+    struct vmm *vm = opaque;
+
+    return direct_find(&vm->direct, src, err);
+}
+
+static void on_found_done(void *opaque, int rc, const struct err *why)
+{
+    struct vmm *vm = opaque;
+
+    direct_done(&vm->direct, rc, why);
+}
+
 static int make_machine(struct vmm *vm, struct err *err)
 {
     const struct vmconf *conf = vm->conf;
@@ -326,6 +344,12 @@ static int make_machine(struct vmm *vm, struct err *err)
     if (rc < 0)
         return rc;
     cfg.vga = wants_vga(conf, cfg.firmware);
+    if (vmconf_direct(conf) && vm->disks.nr) {
+        cfg.find_kernel = on_find_kernel;
+        cfg.found_done = on_found_done;
+    }
+    direct_init(&vm->direct, conf, vm->disks.nr ? &vm->disks.disk[0] : NULL,
+                cfg.firmware);
     for (unsigned i = 0; i < vm->cds.nr; i++)
         cfg.cds[i] = vm->cds.cd[i].blk;
     if (conf->serial)
@@ -365,7 +389,8 @@ static int make_control(struct vmm *vm, struct err *err)
                                      .disks = &vm->disks,
                                      .cds = &vm->cds,
                                      .stuck = &vm->stuck,
-                                     .keyboard = &vm->keyboard};
+                                     .keyboard = &vm->keyboard,
+                                     .direct = &vm->direct};
     return control_new(&vm->control, vm->loop, path, commands_run,
                        &vm->commands, err);
 }

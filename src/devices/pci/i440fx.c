@@ -53,6 +53,15 @@ static void pam_changed(struct i440fx *fx)
         set_slot(fx, slot++, pam[0] >> 4);
 }
 
+void i440fx_open_shadow(struct i440fx *fx)
+{
+    uint8_t *pam = fx->host_bridge.st.config + PAM0;
+
+    memset(pam, 0x33, NR_PAM);
+    pam[0] = 0x30; /* its lower half has no meaning */
+    pam_changed(fx);
+}
+
 static void bridge_written(void *opaque, unsigned off, unsigned len)
 {
     if (off < PAM0 + NR_PAM && off + len > PAM0)

@@ -24,5 +24,7 @@ MUST_CHECK int i440fx_init(struct i440fx *fx, struct pci_host *h,
                            struct gmem *gm, uint16_t pm_base, struct err *err);
 /* After pci_host_fini. */
 void i440fx_fini(struct i440fx *fx);
+/* All of the shadow area is RAM, as firmware leaves it for a kernel. */
+void i440fx_open_shadow(struct i440fx *fx);
 
 #endif

@@ -198,6 +198,8 @@ static void firmware_runs_where_there_is_no_kernel(void **state)
     assert_int_equal(check(&conf), 0);
     assert_int_equal(vmconf_firmware(&conf), VMCONF_FIRMWARE_AUTO);
     assert_int_equal(set(&conf, VMCONF_FIRMWARE, "none"), 0);
+    assert_int_equal(check(&conf), 0);
+    conf.nr_disks = 0;
     assert_int_equal(check(&conf), -EINVAL);
     conf = fresh();
     conf.vm_disk = true;
@@ -222,6 +224,29 @@ static void a_machine_has_two_cd_rom_drives_at_most(void **state)
     assert_string_equal(conf.iso[1], "a.iso");
     assert_int_equal(conf.nr_isos, 2);
     assert_int_equal(set(&conf, VMCONF_ISO, "b.iso"), -EINVAL);
+}
+
+static void
+a_kernel_of_the_disk_is_booted_unless_firmware_is_wanted(void **state)
+{
+    struct vmconf conf = fresh();
+
+    (void)state;
+    assert_true(vmconf_direct(&conf));
+    assert_int_equal(set(&conf, VMCONF_BOOT, "cd,disk"), 0);
+    assert_false(vmconf_direct(&conf));
+    assert_int_equal(set(&conf, VMCONF_BOOT, "disk,menu"), 0);
+    assert_false(vmconf_direct(&conf));
+    assert_int_equal(set(&conf, VMCONF_FIRMWARE, "none"), 0);
+    assert_true(vmconf_direct(&conf));
+    assert_int_equal(set(&conf, VMCONF_FIRMWARE, "bios"), 0);
+    assert_false(vmconf_direct(&conf));
+    conf = fresh();
+    conf.kernel = "k";
+    assert_false(vmconf_direct(&conf));
+    conf = fresh();
+    conf.firmware_vars = "vars";
+    assert_false(vmconf_direct(&conf));
 }
 
 static void a_screen_is_there_or_not(void **state)
@@ -263,6 +288,8 @@ int main(void)
         cmocka_unit_test(no_two_share_a_place),
         cmocka_unit_test(switches_and_texts_are_kept),
         cmocka_unit_test(firmware_runs_where_there_is_no_kernel),
+        cmocka_unit_test(
+            a_kernel_of_the_disk_is_booted_unless_firmware_is_wanted),
         cmocka_unit_test(a_screen_is_there_or_not),
         cmocka_unit_test(a_machine_has_two_cd_rom_drives_at_most),
         cmocka_unit_test(only_uefi_has_variables),

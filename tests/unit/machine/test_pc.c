@@ -8,6 +8,7 @@
 
 #include "base/compiler.h"
 #include "cpu/engine.h"
+#include "machine/boot.h"
 #include "machine/memlayout.h"
 #include "tests/unit/devices/virtio/fake_blk.h"
 #include "tests/unit/fail_alloc.h"
@@ -34,6 +35,8 @@ struct guest {
     uint64_t seen[8]; /* for the test to look at */
     struct fake_blk disk[NR_DISKS];
     struct pc_disk disks[NR_DISKS];
+    uint8_t found[FAKE_IMAGE_MAX]; /* a kernel that the owner finds */
+    size_t found_len;
 };
 
 /* The engine's only instance: its functions get no other pointer to it. */
@@ -386,6 +389,88 @@ static void bad_configurations_make_no_machine(void **state)
     teardown(g);
 }
 
+/* --- A kernel that the owner finds ------------------------------------------
+ */
+
+static int find_kernel(void *opaque, struct boot_source *src, struct err *err)
+{
+    struct guest *g = opaque;
+
+    g->seen[0]++;
+    if (g->seen[0] == 2)
+        return err_set(err, -ENOENT, "there is none");
+    src->kernel = g->found;
+    src->kernel_len = g->seen[0] == 3 ? 100 : g->found_len;
+    src->cmdline = "found";
+    return 0;
+}
+
+static void found_done(void *opaque, int rc, const struct err *why)
+{
+    struct guest *g = opaque;
+
+    assert_true(rc == 0 || why->text[0]);
+    g->seen[1] = g->seen[1] * 10 + (rc < 0 ? 2 : 1);
+}
+
+static void a_kernel_is_looked_for_at_each_start(void **state)
+{
+    struct guest *g = setup();
+    struct pc_config cfg = config(g);
+    struct err err = {0};
+
+    (void)state;
+    g->found_len = fake_bzimage(g->found, true);
+    cfg.kernel = NULL;
+    cfg.find_kernel = find_kernel;
+    cfg.found_done = found_done;
+    assert_int_equal(pc_new(&g->pc, &cfg, g->loop, &err), 0);
+    assert_int_equal(pc_load(g->pc, &err), 0);
+    assert_int_equal(g->seen[1], 1);
+    /* None; one that is cut short; one again. */
+    assert_int_equal(pc_load(g->pc, &err), -ENOENT);
+    assert_string_equal(err.text, "there is none");
+    assert_int_equal(g->seen[1], 1);
+    assert_true(pc_load(g->pc, &err) < 0);
+    assert_int_equal(g->seen[1], 12);
+    assert_int_equal(pc_load(g->pc, &err), 0);
+    assert_int_equal(g->seen[1], 121);
+    assert_int_equal(g->seen[0], 4);
+    pc_free(g->pc);
+    teardown(g);
+}
+
+static void firmware_starts_if_no_kernel_is_found(void **state)
+{
+    struct guest *g = setup();
+    struct pc_config cfg = config(g);
+    struct err err = {0};
+    struct x86_state st;
+
+    (void)state;
+    g->found_len = fake_bzimage(g->found, true);
+    cfg.kernel = NULL;
+    cfg.firmware = FIRMWARE_BIOS;
+    cfg.find_kernel = find_kernel;
+    cfg.found_done = found_done;
+    assert_int_equal(pc_new(&g->pc, &cfg, g->loop, &err), 0);
+    assert_int_equal(pc_load(g->pc, &err), 0); /* found: needs no firmware */
+    vcpu_get_state(vcpu_get(pc_vcpus(g->pc), 0), &st);
+    assert_true(st.cr0 & 1);
+    if (pc_load(g->pc, &err) < 0) {
+        assert_non_null(strstr(err.text, "seabios")); /* not installed */
+    } else {
+        for (int i = 0; i < 2; i++) { /* none; then one that is cut short */
+            vcpu_get_state(vcpu_get(pc_vcpus(g->pc), 0), &st);
+            assert_false(st.cr0 & 1);
+            assert_int_equal(st.rip, 0xfff0);
+            assert_int_equal(pc_load(g->pc, &err), 0);
+        }
+    }
+    pc_free(g->pc);
+    teardown(g);
+}
+
 /* The leak checker of the asan variant sees what is forgotten. */
 static void when_memory_runs_out_nothing_is_left(void **state)
 {
@@ -423,6 +508,8 @@ int main(void)
         cmocka_unit_test(firmware_left_caches_and_the_first_apic_set_up),
         cmocka_unit_test(the_first_apic_is_in_virtual_wire_mode),
         cmocka_unit_test(bad_configurations_make_no_machine),
+        cmocka_unit_test(a_kernel_is_looked_for_at_each_start),
+        cmocka_unit_test(firmware_starts_if_no_kernel_is_found),
         cmocka_unit_test(when_memory_runs_out_nothing_is_left),
     };
 

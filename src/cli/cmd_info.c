@@ -31,6 +31,8 @@ static const struct column info_columns[] = {
     {"cpus", "cpus", COLUMN_NUMBER},
     {"memory", "memory", COLUMN_SIZE},
     {"boot", "settings.boot", COLUMN_TEXT},
+    {"firmware", "boots.firmware", COLUMN_TEXT},
+    {"because", "boots.why", COLUMN_TEXT},
     {"disk", "disk", COLUMN_SIZE},
     {"more disks", "settings.disks", COLUMN_TEXT},
     {"used", "used", COLUMN_SIZE},

@@ -1,12 +1,14 @@
 #include "cli/facts.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
 #include "cli/out.h"
 #include "cli/status.h"
+#include "machine/bootchoice.h"
 #include "vmfile/vmlock.h"
 
 static json_t *time_or_null(uint64_t seconds)
@@ -133,6 +135,52 @@ static void put_image(json_t *v, const struct vm *vm)
                                   json_integer((json_int_t)sizes.allocated));
 }
 
+static int read_disk(void *blk, uint64_t off, void *buf, uint64_t len)
+{
+    return blk_read(blk, off, buf, len);
+}
+
+/* What the disk was made for. What lies below it is not opened here. */
+static const char *look_at_disk(const struct vm *vm, struct bootchoice *choice)
+{
+    struct blk *blk = qcow2_blk(vmfile_qcow2(vm->vf));
+    struct qcow2_info info;
+
+    qcow2_info(vmfile_qcow2(vm->vf), &info);
+    if (info.backing) {
+        (void)snprintf(choice->why, sizeof(choice->why),
+                       "its disk, which lies on another file, is looked at "
+                       "when it starts");
+        return NULL;
+    }
+    bootchoice_look(read_disk, blk, blk_size(blk), choice);
+    return choice->firmware == FIRMWARE_UEFI ? "uefi" : "bios";
+}
+
+/* Which firmware will start it, and why; null: that is not known yet. */
+static void put_boots(json_t *v, const struct vm *vm)
+{
+    const char *firmware = "auto", *kernel = NULL;
+    struct bootchoice choice = {.why = "its settings say so"};
+
+    if (vm->settings) {
+        firmware = settings_text(vm->settings, "boot.firmware");
+        kernel = settings_text(vm->settings, "boot.kernel");
+    }
+    if (strcmp(firmware, "auto") == 0 && kernel) {
+        firmware = "none";
+        (void)snprintf(choice.why, sizeof(choice.why),
+                       "its settings name a kernel");
+    } else if (strcmp(firmware, "auto") == 0) {
+        firmware = look_at_disk(vm, &choice);
+    }
+    (void)json_object_set_new(
+        v, "boots",
+        json_pack("{s:o, s:s}", "firmware",
+                  firmware ? json_string(firmware) : json_null(), "why",
+                  choice.why));
+}
+
 /* The object without what is husk's own. */
 static json_t *own_settings(const struct settings *s)
 {
@@ -176,6 +224,7 @@ json_t *facts_all(const struct args *a, const char *word, struct err *err)
     put_disk(v, &vm);
     put_snapshots(v, &vm);
     put_image(v, &vm);
+    put_boots(v, &vm);
     put_machine(v, a, &vm);
     vm_drop(&vm);
     return v;

@@ -82,6 +82,9 @@ check 'info: cpus' 2 "$(member web cpus)"
 check 'info: memory' 1073741824 "$(member web memory)"
 check 'info: disk' 1073741824 "$(member web disk)"
 check 'info: state' '"stopped"' "$(member web state)"
+check 'info: firmware' '"bios"' "$(member web firmware)"
+check 'info: why' '"it has neither a boot sector nor a partition table"' \
+    "$(member web why)"
 check 'info by path' "$("$husk" info web --json)" "$("$husk" info "$web" --json)"
 check 'quiet create says the name' db "$("$husk" create -q db -d 64M)"
 ok 'create by path' create "$dir/there.husk" -d 64M

@@ -157,8 +157,8 @@ static const char *look_at_disk(const struct vm *vm, struct bootchoice *choice)
     return choice->firmware == FIRMWARE_UEFI ? "uefi" : "bios";
 }
 
-/* Which firmware will start it, and why; null: that is not known yet. */
-static void put_boots(json_t *v, const struct vm *vm)
+/* Which firmware starts it if one does, and why; null: not known yet. */
+static void put_firmware(json_t *v, const struct vm *vm)
 {
     const char *firmware = "auto", *kernel = NULL;
     struct bootchoice choice = {.why = "its settings say so"};
@@ -175,8 +175,8 @@ static void put_boots(json_t *v, const struct vm *vm)
         firmware = look_at_disk(vm, &choice);
     }
     (void)json_object_set_new(
-        v, "boots",
-        json_pack("{s:o, s:s}", "firmware",
+        v, "firmware",
+        json_pack("{s:o, s:s}", "kind",
                   firmware ? json_string(firmware) : json_null(), "why",
                   choice.why));
 }
@@ -224,7 +224,7 @@ json_t *facts_all(const struct args *a, const char *word, struct err *err)
     put_disk(v, &vm);
     put_snapshots(v, &vm);
     put_image(v, &vm);
-    put_boots(v, &vm);
+    put_firmware(v, &vm);
     put_machine(v, a, &vm);
     vm_drop(&vm);
     return v;

@@ -209,7 +209,7 @@ start=2048, size=8192, type=C12A7328-F81F-11D2-BA4B-00A0C93EC93B
 END
     make_vm "$dir/efi.img"
     check 'info: the firmware' uefi "$("$husk" info vm --json |
-        sed -nE 's/.*"firmware": "(.*)",/\1/p')"
+        sed -nE 's/.*"kind": "(.*)",/\1/p')"
     start
     shows 'OVMF shows a picture' '^a picture of [0-9]+ by [0-9]+ pixels'
 }

@@ -82,7 +82,7 @@ check 'info: cpus' 2 "$(member web cpus)"
 check 'info: memory' 1073741824 "$(member web memory)"
 check 'info: disk' 1073741824 "$(member web disk)"
 check 'info: state' '"stopped"' "$(member web state)"
-check 'info: firmware' '"bios"' "$(member web firmware)"
+check 'info: firmware' '"bios"' "$(member web kind)"
 check 'info: why' '"it has neither a boot sector nor a partition table"' \
     "$(member web why)"
 check 'info by path' "$("$husk" info web --json)" "$("$husk" info "$web" --json)"

@@ -254,11 +254,49 @@ static int prepare_writing(struct qcow2 *q, struct err *err)
     return q->leaked ? 0 : q_recover(q, err);
 }
 
+/* What QEMU may have left beyond the disk must not come to be in it. */
+static int tidy_up(struct qcow2 *q, struct err *err)
+{
+    int rc;
+
+    if (q->flags & QCOW2_FOR_CHECK)
+        return 0;
+    lock_take(&q->lock);
+    rc = q_freeze(q);
+    if (!rc) {
+        rc = q_drop_beyond(q);
+        q_thaw(q);
+    }
+    lock_drop(&q->lock);
+    return rc ? err_rc(err, rc, "open %s for writing", q->path) : 0;
+}
+
+/* The disk is from now on that of a snapshot. */
+static int use_snapshot(struct qcow2 *q, const char *id, struct err *err)
+{
+    const struct q_snap *s = q_snap_find(q, id);
+
+    if (q->writable || !s || s->s.no_disk)
+        return err_set(err, q->writable || s ? -EINVAL : -ENOENT,
+                       "read snapshot %s of %s: there is no such disk", id,
+                       q->path);
+    free(q->l1);
+    free(q->l1_dirty);
+    q->l1 = NULL;
+    q->l1_dirty = NULL;
+    q->h.l1_off = s->l1_off;
+    q->h.l1_size = (uint32_t)q_l1_entries(q, s->s.disk_size);
+    q->h.size = s->s.disk_size;
+    return q_l1_load(q, err);
+}
+
 static int init_image(struct qcow2 *q, const struct qcow2_opts *opts,
                       struct q_chain *chain, struct err *err)
 {
     int rc = read_tables(q, err);
 
+    if (!rc && opts->snapshot)
+        rc = use_snapshot(q, opts->snapshot, err);
     if (rc)
         return rc;
     q->was_dirty = q->h.incompat & Q_INCOMPAT_DIRTY;
@@ -274,6 +312,8 @@ static int init_image(struct qcow2 *q, const struct qcow2_opts *opts,
         rc = q_backing_open(q, chain, err);
     if (!rc && q->writable)
         rc = prepare_writing(q, err);
+    if (!rc && q->writable)
+        rc = tidy_up(q, err);
     return rc;
 }
 

@@ -1,6 +1,7 @@
 #ifndef HUSK_BLOCK_QCOW2_H
 #define HUSK_BLOCK_QCOW2_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -42,6 +43,9 @@ struct qcow2_opts {
     uint32_t cache_bytes; /* for metadata; 0: 4 MiB; at least 64 KiB */
     const struct hostfile_ops *host; /* NULL: the kernel; not for backing */
     void *host_arg;
+    /* Read-only: the disk is that of the snapshot with this id (-ENOENT), which
+     * nobody deletes meanwhile. NULL: the active one. */
+    const char *snapshot;
 };
 
 /*
@@ -155,6 +159,8 @@ struct qcow2_snap {
     uint64_t vm_state_size; /* as stored for QEMU; 0: disk only */
     uint64_t disk_size;     /* bytes, at that moment */
     uint64_t l1_bytes;      /* of its own table */
+    uint64_t state_room;    /* bytes that its state area can have; 0: none */
+    bool no_disk;           /* it has a state area only */
     uint8_t *opaque;        /* extra data behind what the format defines */
     uint32_t opaque_len;
 };
@@ -170,6 +176,13 @@ MUST_CHECK int qcow2_snap_unique(struct qcow2 *q, const char *id,
 
 /* -- Changes of the whole image ------------------------------------------ */
 
+/* Bytes of a state area. */
+struct qcow2_piece {
+    uint64_t off; /* from the state's beginning */
+    const void *data;
+    uint64_t len; /* not 0 */
+};
+
 struct qcow2_snap_new {
     const char *id;   /* NULL: the next number */
     const char *name; /* may be that of another; ids may not */
@@ -177,6 +190,13 @@ struct qcow2_snap_new {
     uint64_t vm_clock_ns;
     const void *opaque;
     uint32_t opaque_len;
+    /* The state area: ascending, none within another (-EINVAL). Where there is
+     * none it reads as zeroes. */
+    const struct qcow2_piece *state;
+    unsigned nr_state;
+    /* Nothing of the disk is kept: the entry has a state only, and its disk
+     * size, of 1 byte, makes QEMU, too, refuse to apply it. */
+    bool no_disk;
 };
 
 /*
@@ -188,11 +208,21 @@ struct qcow2_snap_new {
 MUST_CHECK int qcow2_snap_create(struct qcow2 *q,
                                  const struct qcow2_snap_new *s, char *id_out,
                                  struct err *err);
-/* The disk becomes what it was then, its size included. All or nothing. */
+/* The disk becomes what it was then, its size included. All or nothing. The
+ * state area stays where it is. -EINVAL: it has no disk. */
 MUST_CHECK int qcow2_snap_apply(struct qcow2 *q, const char *id,
                                 struct err *err);
 MUST_CHECK int qcow2_snap_delete(struct qcow2 *q, const char *id,
                                  struct err *err);
+/* Bytes of a snapshot's state area, as of len from off on. -ENOENT: no such
+ * snapshot; -EINVAL: beyond its room; -EUCLEAN: damaged. */
+MUST_CHECK int qcow2_state_read(struct qcow2 *q, const char *id, uint64_t off,
+                                void *buf, uint64_t len);
+/* Write within the pieces that it was made with (-EUCLEAN elsewhere, and where
+ * clusters are not its own). Not synced: see qcow2_ext_sync. Torn at any 512
+ * bytes of the file by a power cut. */
+MUST_CHECK int qcow2_state_write(struct qcow2 *q, const char *id, uint64_t off,
+                                 const void *buf, uint64_t len);
 /* Change its name, its opaque data, or both (NULL: as it was). */
 MUST_CHECK int qcow2_snap_change(struct qcow2 *q, const char *id,
                                  const char *name, const void *opaque,

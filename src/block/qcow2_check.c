@@ -412,16 +412,20 @@ static int repair(struct qcow2 *q, struct q_walk *w, struct fixing *f,
     return rc;
 }
 
-static int check_frozen(struct qcow2 *q, bool fix, struct qcow2_check *c,
-                        qcow2_progress *progress, void *arg) REQUIRES(q->lock)
+enum fix_what {
+    FIX_NONE,
+    FIX_SAFE, /* unless something is beyond repair */
+    FIX_ALL   /* that can be */
+};
+
+static int check_once(struct qcow2 *q, enum fix_what fix, struct qcow2_check *c,
+                      qcow2_progress *progress, void *arg) REQUIRES(q->lock)
 {
     struct q_walk w;
     struct fixing f = {.w = &w};
     bool stopped;
-    int rc = fix ? q_session(q) : 0;
+    int rc = q_walk_init(&w, q, c, true);
 
-    if (!rc)
-        rc = q_walk_init(&w, q, c, true);
     if (rc)
         return rc;
     c->clusters = w.file_clusters;
@@ -438,10 +442,40 @@ static int check_frozen(struct qcow2 *q, bool fix, struct qcow2_check *c,
     c->copied = f.copied;
     c->remaining = f.leaks + f.low + f.copied + beyond_repair(c);
     w.progress = NULL;
-    if (!rc && fix && !stopped)
+    if (!rc && !stopped &&
+        (fix == FIX_ALL || (fix == FIX_SAFE && !beyond_repair(c))))
         rc = repair(q, &w, &f, c);
     q_walk_fini(&w);
     return rc;
+}
+
+/*
+ * If what is beyond repair is all in the refcounts, they are made anew first:
+ * what was found wrong with the old ones is then no more.
+ */
+static int check_frozen(struct qcow2 *q, bool fix, struct qcow2_check *c,
+                        qcow2_progress *progress, void *arg) REQUIRES(q->lock)
+{
+    struct qcow2_check again = {0};
+    uint64_t wrong;
+    bool done = false;
+    int rc = fix ? q_session(q) : 0;
+
+    if (!rc)
+        rc = check_once(q, fix ? FIX_SAFE : FIX_NONE, c, progress, arg);
+    if (rc || !fix || !beyond_repair(c))
+        return rc;
+    wrong = c->remaining;
+    rc = q_refcounts_rebuild(q, &done);
+    if (!rc)
+        rc = check_once(q, FIX_ALL, &again, NULL, NULL);
+    if (rc)
+        return rc;
+    c->remaining = again.remaining;
+    c->repaired = again.repaired;
+    if (done && wrong > again.remaining)
+        c->repaired = wrong - again.remaining;
+    return 0;
 }
 
 int qcow2_check(struct qcow2 *q, bool fix, struct qcow2_check *c,

@@ -48,11 +48,6 @@ static int check_numbers(const struct q_header *h, const char *path,
     if (h->l1_size > Q_MAX_L1_BYTES / 8 || !is_aligned(h->l1_off, cluster) ||
         !add_ok(h->l1_off, h->l1_size * 8ull, &end) || end > INT64_MAX)
         return err_set(err, -EINVAL, "open %s: its L1 table is broken", path);
-    if (!h->rt_clusters ||
-        h->rt_clusters > (uint64_t)Q_MAX_RT_BYTES >> h->cluster_bits ||
-        !h->rt_off || !is_aligned(h->rt_off, cluster) || h->rt_off > INT64_MAX)
-        return err_set(err, -EINVAL, "open %s: its refcount table is broken",
-                       path);
     if (h->nr_snaps > QCOW2_SNAPS_MAX || !is_aligned(h->snaps_off, cluster) ||
         h->snaps_off > INT64_MAX)
         return err_set(err, -EINVAL, "open %s: its snapshot table is broken",

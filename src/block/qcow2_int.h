@@ -90,6 +90,7 @@ enum {
     Q_MAX_SNAP_TABLE = 64 << 20,
     Q_MAX_SNAP_EXTRA = 1024,
     Q_SNAP_EXTRA_KNOWN = 24,
+    Q_NO_DISK = 1, /* the disk size of an entry that has a state only */
     Q_MAX_BACKING_NAME = 1023,
     Q_MAX_CHAIN = 64,
     Q_SLICE_MAX = 4096,
@@ -233,6 +234,7 @@ struct qcow2 {
     uint32_t nr_l1_dirty;
     uint64_t *rt;
     uint64_t rt_entries;
+    bool rt_broken; /* the header's words on it are nonsense: for check only */
     struct q_cache cache;
     struct q_snap *snaps;
     uint32_t nr_snaps;
@@ -483,6 +485,27 @@ int q_resize(struct blk *b, uint64_t size, struct err *err);
 MUST_CHECK int q_l1_write_new(struct qcow2 *q, const uint64_t *l1,
                               uint32_t size, uint64_t *off) REQUIRES(q->lock);
 uint64_t q_l1_entries(const struct qcow2 *q, uint64_t disk_size);
+/* Let go of what the active L1 table has beyond the disk: QEMU leaves the state
+ * of a snapshot there that it has restored. The image is frozen. */
+MUST_CHECK int q_drop_beyond(struct qcow2 *q) REQUIRES(q->lock);
+
+/* -- qcow2_state.c -------------------------------------------------------- */
+
+/* Where the state area of a snapshot with that disk begins, as if on its disk;
+ * and how many bytes its L1 table reaches from there. */
+uint64_t q_state_start(const struct qcow2 *q, uint64_t disk_size);
+uint64_t q_state_room(const struct qcow2 *q, const struct q_snap *s);
+/* Entries of an L1 table for that disk and the new state. -EINVAL: its pieces
+ * are in no order; -EFBIG. */
+MUST_CHECK int q_state_size(const struct qcow2 *q,
+                            const struct qcow2_snap_new *s, uint64_t disk_size,
+                            uint32_t *l1_size);
+/* Write the state to new clusters, its entries to l1[l1_size]; synced by the
+ * caller, who counts anew if this fails. */
+MUST_CHECK int q_state_write_new(struct qcow2 *q,
+                                 const struct qcow2_snap_new *s,
+                                 uint64_t disk_size, uint64_t *l1,
+                                 uint32_t l1_size) REQUIRES(q->lock);
 
 /* -- qcow2_check.c ------------------------------------------ */
 
@@ -491,6 +514,10 @@ uint64_t q_l1_entries(const struct qcow2 *q, uint64_t disk_size);
 MUST_CHECK int q_recover(struct qcow2 *q, struct err *err);
 /* The same for an image in use, which is frozen and flushed. */
 MUST_CHECK int q_recount(struct qcow2 *q, struct err *err) REQUIRES(q->lock);
+/* qcow2_rebuild.c: write new refcounts, from all the other references. *done is
+ * clear, and nothing has changed, if those are damaged, too. */
+MUST_CHECK int q_refcounts_rebuild(struct qcow2 *q, bool *done)
+    REQUIRES(q->lock);
 /* Invariant 8: set it, or clear it, and make that stable. Version 3 only. */
 MUST_CHECK int q_set_dirty(struct qcow2 *q, bool on) REQUIRES(q->lock);
 

@@ -40,11 +40,28 @@ void q_ref_write(uint8_t *block, uint64_t i, uint32_t order, uint64_t count)
     }
 }
 
+static bool is_broken(const struct qcow2 *q)
+{
+    const struct q_header *h = &q->h;
+
+    return !h->rt_clusters ||
+           h->rt_clusters > (uint64_t)Q_MAX_RT_BYTES >> q->cluster_bits ||
+           !h->rt_off || !is_aligned(h->rt_off, q->cluster_size) ||
+           h->rt_off > INT64_MAX;
+}
+
 int q_rt_load(struct qcow2 *q, struct err *err)
 {
     uint64_t bytes = (uint64_t)q->h.rt_clusters << q->cluster_bits;
     int rc;
 
+    q->rt_entries = 0;
+    q->rt_broken = is_broken(q);
+    if (q->rt_broken && q->flags & QCOW2_FOR_CHECK)
+        return 0;
+    if (q->rt_broken)
+        return err_set(err, -EINVAL, "open %s: its refcount table is broken",
+                       q->path);
     q->rt_entries = bytes / 8;
     q->rt = malloc(bytes);
     if (!q->rt)

@@ -20,6 +20,7 @@
 enum tree_op {
     TREE_SHARE,   /* one reference more, not "copied" any more */
     TREE_DROP,    /* one less; space that is free then goes to the host */
+    TREE_FREE,    /* one less with the commit that makes the absence stable */
     TREE_OWN,     /* "copied" where the refcount is 1 */
     TREE_MEASURE, /* count the clusters with a refcount of 1 */
 };
@@ -127,6 +128,10 @@ static int visit_entry(void *arg, uint64_t table, uint64_t index,
     }
     if (!n)
         return 0;
+    if (t->op == TREE_FREE) {
+        q_free_later(t->q, first, n);
+        return 0;
+    }
     if (t->op != TREE_OWN)
         rc = visit_clusters(t, first, n);
     else if (!packed)
@@ -153,6 +158,27 @@ static int do_tree(struct qcow2 *q, enum tree_op op, uint64_t l1_off,
     if (unique)
         *unique = t.unique;
     return rc;
+}
+
+int q_drop_beyond(struct qcow2 *q)
+{
+    uint32_t n = (uint32_t)q_l1_entries(q, q->h.size), i = n;
+    int rc = 0;
+
+    while (i < q->h.l1_size && !q->l1[i])
+        i++;
+    if (i == q->h.l1_size)
+        return 0;
+    rc = q_session(q);
+    if (!rc)
+        rc = do_tree(q, TREE_FREE, q->h.l1_off + n * 8ull, q->h.l1_size - n,
+                     NULL);
+    for (i = n; i < q->h.l1_size && !rc; i++) {
+        rc = q->l1[i] ? q_make_room(q) : 0;
+        if (!rc && q->l1[i])
+            q_l1_set(q, i, 0);
+    }
+    return rc ? rc : q_flush_frozen(q);
 }
 
 static int drop_table(struct qcow2 *q, uint64_t off, uint64_t bytes)
@@ -246,30 +272,56 @@ static int new_snap(struct qcow2 *q, const struct qcow2_snap_new *s,
     struct qcow2_snap as = {.date_sec = s->date_sec,
                             .date_nsec = s->date_nsec,
                             .vm_clock_ns = s->vm_clock_ns,
-                            .disk_size = q->h.size,
-                            .l1_bytes = q->h.l1_size * 8ull,
+                            .disk_size =
+                                s->no_disk ? (uint64_t)Q_NO_DISK : q->h.size,
+                            .no_disk = s->no_disk,
                             .opaque_len = s->opaque_len};
+    uint32_t l1_size;
+    int rc = q_state_size(q, s, as.disk_size, &l1_size);
 
+    if (rc)
+        return rc;
     next_id(q, number);
+    as.l1_bytes = l1_size * 8ull;
     as.id = s->id ? iov_const(s->id, 0).iov_base : number;
     as.name = iov_const(s->name, 0).iov_base;
     as.opaque = iov_const(s->opaque, 0).iov_base;
-    *out = (struct q_snap){.l1_size = q->h.l1_size, .icount = UINT64_MAX};
-    return q_snap_copy(&out->s, &as);
+    *out = (struct q_snap){.l1_size = l1_size, .icount = UINT64_MAX};
+    rc = q_snap_copy(&out->s, &as);
+    out->s.state_room = q_state_room(q, out);
+    return rc;
 }
 
-static int snap_create_frozen(struct qcow2 *q, struct q_snap *list)
-    REQUIRES(q->lock)
+/* The new L1 table: that of the disk, and behind it that of the state. */
+static int write_l1(struct qcow2 *q, const struct qcow2_snap_new *s,
+                    struct q_snap *new) REQUIRES(q->lock)
 {
+    uint64_t *l1 = calloc(new->l1_size + 1ull, sizeof(*l1));
+    int rc = l1 ? 0 : -ENOMEM;
+
+    if (!rc && !s->no_disk)
+        memcpy(l1, q->l1, q_l1_entries(q, q->h.size) * sizeof(*l1));
+    if (!rc)
+        rc = q_state_write_new(q, s, new->s.disk_size, l1, new->l1_size);
+    if (!rc)
+        rc = q_l1_write_new(q, l1, new->l1_size, &new->l1_off);
+    free(l1);
+    return rc;
+}
+
+static int snap_create_frozen(struct qcow2 *q, const struct qcow2_snap_new *s,
+                              struct q_snap *list) REQUIRES(q->lock)
+{
+    uint32_t n = (uint32_t)q_l1_entries(q, q->h.size);
     struct q_snap *new = &list[q->nr_snaps];
     struct q_extent old;
     struct q_header h;
-    int rc = q_set_dirty(q, true);
+    int rc = s->no_disk ? 0 : q_set_dirty(q, true);
 
+    if (!rc && !s->no_disk)
+        rc = do_tree(q, TREE_SHARE, q->h.l1_off, n, NULL);
     if (!rc)
-        rc = do_tree(q, TREE_SHARE, q->h.l1_off, q->h.l1_size, NULL);
-    if (!rc)
-        rc = q_l1_write_new(q, q->l1, q->h.l1_size, &new->l1_off);
+        rc = write_l1(q, s, new);
     if (rc)
         return rc;
     h = header_with_dirty(q, false);
@@ -325,7 +377,7 @@ static int create_locked(struct qcow2 *q, const struct qcow2_snap_new *s,
         rc = new_snap(q, s, &list[q->nr_snaps]);
     if (rc)
         goto free_list;
-    rc = snap_create_frozen(q, list);
+    rc = snap_create_frozen(q, s, list);
     if (rc) {
         q_snap_free(&list[q->nr_snaps]);
         undo(q);
@@ -406,6 +458,8 @@ static int apply_locked(struct qcow2 *q, const struct q_snap *s)
     struct q_header h;
     int rc = dirty ? q_session(q) : -ENOMEM;
 
+    if (!rc && s->s.no_disk)
+        rc = -EINVAL;
     if (!rc)
         rc = load_l1(q, s, &l1, n);
     if (!rc)

@@ -61,6 +61,7 @@ static void read_extra(const struct qcow2 *q, struct q_snap *s,
     if (len >= X_DISK_SIZE)
         s->s.vm_state_size = get_be64(x + X_VM_SIZE);
     s->s.disk_size = len >= X_ICOUNT ? get_be64(x + X_DISK_SIZE) : q->h.size;
+    s->s.no_disk = s->s.disk_size == Q_NO_DISK;
     s->icount = len >= Q_SNAP_EXTRA_KNOWN ? get_be64(x + X_ICOUNT) : UINT64_MAX;
 }
 
@@ -72,7 +73,8 @@ static int check_snap(const struct qcow2 *q, const struct q_snap *s)
         !is_aligned(s->l1_off, q->cluster_size) ||
         !add_ok(s->l1_off, s->l1_size * 8ull, &end) || end > INT64_MAX)
         return -EINVAL;
-    if (s->s.disk_size > INT64_MAX || s->s.disk_size % Q_SECTOR ||
+    if (s->s.disk_size > INT64_MAX ||
+        (s->s.disk_size % Q_SECTOR && !s->s.no_disk) ||
         q_l1_entries(q, s->s.disk_size) > s->l1_size)
         return -EINVAL;
     return 0;
@@ -107,6 +109,7 @@ static int read_entry(struct qcow2 *q, const uint8_t *fixed, uint64_t *at,
     s->s.vm_clock_ns = get_be64(fixed + S_VM_CLOCK);
     s->s.vm_state_size = get_be32(fixed + S_VM_SIZE);
     read_extra(q, s, buf, extra);
+    s->s.state_room = q_state_room(q, s);
     s->s.opaque_len = extra - known;
     s->s.opaque = copy_bytes(buf + known, extra - known);
     s->s.id = copy_bytes(buf + extra, id);

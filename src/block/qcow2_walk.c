@@ -303,6 +303,12 @@ static void count_refcounts(struct q_walk *w)
 {
     struct qcow2 *q = w->q;
 
+    if (w->no_refcounts)
+        return;
+    if (q->rt_broken) {
+        found(w, &w->c->invalid);
+        return;
+    }
     add_table(w, q->h.rt_off, (uint64_t)q->h.rt_clusters << q->cluster_bits);
     for (uint64_t i = 0; i < q->rt_entries; i++) {
         if (!q->rt[i])

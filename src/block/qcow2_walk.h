@@ -41,6 +41,7 @@ struct q_walk {
     bool report; /* references are looked at critically: the first window */
     bool again;  /* not the first time that all windows are counted */
     bool no_memory;
+    bool no_refcounts; /* those of the refcounts themselves do not count */
     qcow2_progress *progress;
     void *progress_arg;
     uint64_t steps, all_steps;

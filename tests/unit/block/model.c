@@ -55,6 +55,11 @@ static const struct hostfile_ops model_ops = {.preadv = model_preadv,
                                               .punch = model_punch,
                                               .truncate = model_truncate};
 
+const struct hostfile_ops *model_host(void)
+{
+    return &model_ops;
+}
+
 void model_open(struct model *m)
 {
     struct qcow2_opts opts = {

@@ -26,6 +26,9 @@ struct model {
     const char *_Atomic last_sync; /* its reason */
 };
 
+/* The host of a model, which is its argument. */
+const struct hostfile_ops *model_host(void);
+
 /* c.size decides; zeroes mean what qcow2_create says. Failures are the test's.
  */
 void model_make(struct model *m, const struct qcow2_create *c);

@@ -158,8 +158,8 @@ static void wrong_flags_are_put_right(void **state)
     expect_sound(&m);
 }
 
-/* Two of the guest's clusters in one, and one in the header: what they held is
- * anybody's guess. */
+/* One of the guest's clusters is the L1 table: what it held is anybody's guess.
+ */
 static void overlaps_are_told_and_left(void **state)
 {
     struct qcow2_check c = {0};
@@ -169,12 +169,12 @@ static void overlaps_are_told_and_left(void **state)
     (void)state;
     make_full(&m);
     l2 = peek(&m, L1, 8) & 0xfffffffffffe00ull;
-    poke(&m, l2 + 8, BIT64(63) | BLOCK, 8);
+    poke(&m, l2 + 8, BIT64(63) | L1, 8);
     assert_int_equal(try_open(&m), -EUCLEAN);
     c = check(&m, true);
     assert_int_equal(c.overlaps, 1);
     assert_true(c.remaining >= 1);
-    assert_int_equal(peek(&m, l2 + 8, 8) & ~BIT64(63), BLOCK);
+    assert_int_equal(peek(&m, l2 + 8, 8) & ~BIT64(63), L1);
     assert_int_equal(try_open(&m), -EUCLEAN);
     model_free(&m);
 }
@@ -195,6 +195,77 @@ static void references_outside_the_file_are_told(void **state)
     assert_int_equal(c.invalid, 1);
     assert_int_equal(try_open(&m), -EUCLEAN);
     model_free(&m);
+}
+
+/* What is wrong is all in the refcounts, which follow from everything else. */
+static void refcounts_of_no_use_are_made_anew(void **state)
+{
+    static const struct {
+        uint64_t at, value;
+        unsigned bytes;
+    } damage[] = {
+        {48, 0, 8},                    /* no table */
+        {48, 4097, 8},                 /* at no cluster */
+        {48, 1ull << 40, 8},           /* outside of the file */
+        {48, L1, 8},                   /* where another table is */
+        {48, 5 * CLUSTER, 8},          /* where data is */
+        {56, 0, 4},                    /* of no length */
+        {56, 0xffffffff, 4},           /* too long */
+        {CLUSTER, 1ull << 40, 8},      /* its block is outside */
+        {CLUSTER, 513, 8},             /* at no cluster */
+        {CLUSTER, L1, 8},              /* another table */
+        {CLUSTER, 6 * CLUSTER, 8},     /* data */
+        {CLUSTER + 8, 7 * CLUSTER, 8}, /* one too many, in data */
+    };
+
+    (void)state;
+    for (unsigned i = 0; i < ARRAY_LEN(damage); i++) {
+        struct qcow2_check c = {0};
+        struct model m;
+        struct err err;
+        char id[QCOW2_SNAP_ID_MAX + 1];
+        struct qcow2_snap_new s = {.name = "s", .opaque = ""};
+
+        make_full(&m);
+        model_open(&m);
+        assert_int_equal(qcow2_snap_create(m.q, &s, id, &err), 0);
+        model_steps(&m, 20);
+        model_close(&m);
+        poke(&m, damage[i].at, damage[i].value, damage[i].bytes);
+        c = check(&m, false);
+        assert_true(c.remaining > 0);
+        c = check(&m, true);
+        assert_true(c.repaired > 0);
+        assert_int_equal(c.remaining, 0);
+        expect_sound(&m);
+    }
+}
+
+/* The n-th write fails: whatever is there is repaired by the next try. */
+static void making_refcounts_anew_can_be_cut_short(void **state)
+{
+    (void)state;
+    for (unsigned n = 1; n < 12; n++) {
+        struct qcow2_opts opts = {.flags = QCOW2_FOR_CHECK};
+        struct qcow2_check c = {0};
+        struct model m;
+        struct err err;
+        struct qcow2 *q;
+
+        make_full(&m);
+        poke(&m, 48, 5 * CLUSTER, 8);
+        m.fail_write = n;
+        m.fail_with = -EIO;
+        opts.host = model_host();
+        opts.host_arg = &m;
+        assert_int_equal(qcow2_open(m.path, -1, &opts, &q, &err), 0);
+        (void)!qcow2_check(q, true, &c, NULL, NULL, &err);
+        (void)!qcow2_close(q);
+        m.fail_write = 0;
+        c = check(&m, true);
+        assert_int_equal(c.remaining, 0);
+        expect_sound(&m);
+    }
 }
 
 /* A guest must not come to write the header by way of a broken entry. */
@@ -231,6 +302,8 @@ int main(void)
         cmocka_unit_test(a_refcount_block_that_is_missing_is_made),
         cmocka_unit_test(wrong_flags_are_put_right),
         cmocka_unit_test(overlaps_are_told_and_left),
+        cmocka_unit_test(refcounts_of_no_use_are_made_anew),
+        cmocka_unit_test(making_refcounts_anew_can_be_cut_short),
         cmocka_unit_test(references_outside_the_file_are_told),
         cmocka_unit_test(entries_that_lead_to_tables_are_not_written),
     };

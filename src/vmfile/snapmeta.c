@@ -18,8 +18,10 @@ enum {
     SETTINGS_LEN = 12,
     CRC = 16,
     HEAD = 20,
+    STATE_LEN = 8, /* bytes of the state area's length */
     FLAG_DOOMED = 1 << 0,
-    FLAG_SAFETY = 1 << 1
+    FLAG_SAFETY = 1 << 1,
+    FLAG_STATE = 1 << 2
 };
 
 static const char magic[4] = {'h', 'u', 's', 'k'};
@@ -67,18 +69,22 @@ int snapmeta_pack(const struct snapmeta *m, uint8_t *buf, size_t size,
                   size_t *len, struct err *err)
 {
     size_t parent = strlen(m->parent), text = strlen(m->text), stored = 0;
-    size_t used = HEAD + parent + text;
+    size_t used = HEAD + parent + text, state = m->state_bytes ? STATE_LEN : 0;
     int rc = 0;
 
     if (size > UINT16_MAX)
         size = UINT16_MAX;
+    if (size < state)
+        return too_big(err);
+    size -= state;
     if (parent > size || text > size || used > size)
         return too_big(err);
     memset(buf, 0, HEAD);
     memcpy(buf, magic, sizeof(magic));
     buf[VERSION] = 1;
     buf[FLAGS] = (uint8_t)((m->doomed ? FLAG_DOOMED : 0) |
-                           (m->safety ? FLAG_SAFETY : 0));
+                           (m->safety ? FLAG_SAFETY : 0) |
+                           (m->state_bytes ? FLAG_STATE : 0));
     memcpy(buf + HEAD, m->parent, parent);
     memcpy(buf + HEAD + parent, m->text, text);
     if (m->settings)
@@ -90,7 +96,9 @@ int snapmeta_pack(const struct snapmeta *m, uint8_t *buf, size_t size,
     put_be16(buf + STORED_LEN, (uint16_t)stored);
     put_be32(buf + SETTINGS_LEN,
              m->settings ? (uint32_t)strlen(m->settings) : 0);
-    *len = used + stored;
+    *len = used + stored + state;
+    if (state)
+        put_be64(buf + used + stored, m->state_bytes);
     put_be32(buf + CRC, sum(buf, *len));
     return 0;
 }
@@ -124,16 +132,17 @@ static int unpack_settings(struct snapmeta *m, const uint8_t *p, size_t stored,
 
 static int unpack(struct snapmeta *m, const uint8_t *buf, size_t len)
 {
-    size_t parent, text, stored, used;
+    size_t parent, text, stored, used, state;
 
     if (len < HEAD || memcmp(buf, magic, sizeof(magic)) != 0)
         return -ENOENT;
     parent = get_be16(buf + PARENT_LEN);
     text = get_be16(buf + TEXT_LEN);
     stored = get_be16(buf + STORED_LEN);
+    state = buf[FLAGS] & FLAG_STATE ? STATE_LEN : 0;
     used = HEAD + parent + text + stored;
-    if (buf[VERSION] != 1 || used > len ||
-        get_be32(buf + CRC) != sum(buf, used))
+    if (buf[VERSION] != 1 || used + state > len ||
+        get_be32(buf + CRC) != sum(buf, used + state))
         return -EINVAL;
     free(m->parent);
     free(m->text);
@@ -141,6 +150,7 @@ static int unpack(struct snapmeta *m, const uint8_t *buf, size_t len)
     m->text = copy(buf + HEAD + parent, text);
     m->doomed = buf[FLAGS] & FLAG_DOOMED;
     m->safety = buf[FLAGS] & FLAG_SAFETY;
+    m->state_bytes = state ? get_be64(buf + used) : 0;
     if (!m->parent || !m->text)
         return -ENOMEM;
     return unpack_settings(m, buf + used - stored, stored,

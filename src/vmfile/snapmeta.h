@@ -15,7 +15,8 @@
  *      0   4  magic "husk"
  *      4   1  version, 1
  *      5   1  flags: 1 doomed (its deletion waits for who has it mapped),
- *             2 safety (made by husk itself, before a restore)
+ *             2 safety (made by husk itself, before a restore),
+ *             4 there is a state area, and its length behind the settings
  *      6   2  length of the parent's id
  *      8   2  length of the text
  *     10   2  length of the settings as they are stored
@@ -23,13 +24,15 @@
  *             stream (RFC 1950)
  *     16   4  CRC-32C of all of it, with 0 in this place
  *     20      parent's id, text, settings
+ *             with flag 4: 8 bytes, the length of the state area
  *
  * Bytes behind that are left for later versions.
  */
 struct snapmeta {
     bool doomed, safety;
-    char *parent, *text; /* not NULL */
-    char *settings;      /* NULL: there are none */
+    uint64_t state_bytes; /* of its state area; 0: there is none */
+    char *parent, *text;  /* not NULL */
+    char *settings;       /* NULL: there are none here */
 };
 
 /* At most size bytes. *len is what it took. -E2BIG with err if there is too

@@ -103,11 +103,13 @@ MUST_CHECK int vmfile_settings_write(struct vmfile *vf, const char *text,
 struct vmsnap {
     char *id, *name;
     char *text;       /* what a person said of it; "" if nothing */
-    char *settings;   /* of its moment; NULL if it has none (QEMU's) */
+    char *settings;   /* of its moment, unless they are in the state area;
+                         NULL if it has none (QEMU's) */
     char *parent;     /* id of the one before it; "" if there was none */
     uint64_t created; /* seconds since 1970 */
     uint64_t disk_bytes;
-    bool safety; /* made by husk itself, before a restore */
+    uint64_t state_bytes; /* of its state area; 0: it has none */
+    bool safety;          /* made by husk itself, before a restore */
 };
 
 enum { VMSNAP_TEXT_MAX = 400 };
@@ -129,13 +131,26 @@ struct vmsnap_new {
 /* name_out has room for QCOW2_SNAP_NAME_MAX + 1. -EEXIST: the name is taken. */
 MUST_CHECK int vmsnap_create(struct vmfile *vf, const struct vmsnap_new *s,
                              char *name_out, struct err *err);
-/* Disk and settings become those of the snapshot; but the VM stays itself:
- * name, uuid, network addresses, protection. keep_settings: the disk only. The
- * guest must not run. */
+/* Disk, settings and firmware variables become those of the snapshot; but the
+ * VM stays itself: name, uuid, network addresses, protection. keep_settings:
+ * all but the settings. The guest must not run. */
 MUST_CHECK int vmsnap_restore(struct vmfile *vf, const char *name,
                               bool keep_settings, struct err *err);
 /* At once, or (returns 1) when the last process that has it mapped ends. */
 MUST_CHECK int vmsnap_delete(struct vmfile *vf, const char *name,
                              struct err *err);
+
+/*
+ * For who reads the disk while the VM goes on: a snapshot of the main disk that
+ * nobody sees, doomed from its beginning. id has room for
+ * QCOW2_SNAP_ID_MAX + 1. Who reads pins it (vmsnap_hold), and vmsnap_reap, or
+ * the next open for writing, deletes it when nobody does any more.
+ */
+MUST_CHECK int vmsnap_lend(struct vmfile *vf, char *id, struct err *err);
+/* Delete the doomed snapshots that nobody has mapped. */
+MUST_CHECK int vmsnap_reap(struct vmfile *vf, struct err *err);
+/* Keep the snapshot's clusters as they are until fd, open for reading on the
+ * VM's file, is closed. -EBUSY: it is being deleted. */
+MUST_CHECK int vmsnap_hold(int fd, const char *id);
 
 #endif

@@ -106,6 +106,7 @@ static int take(struct vmsnap *to, const struct qcow2_snap *from,
                           .settings = m->settings,
                           .created = from->date_sec,
                           .disk_bytes = from->disk_size,
+                          .state_bytes = m->state_bytes,
                           .safety = m->safety};
     m->text = m->parent = m->settings = NULL;
     return to->id && to->name ? 0 : -ENOMEM;
@@ -126,6 +127,8 @@ int vmsnap_list(struct vmfile *vf, struct vmsnap **list, size_t *n,
     for (size_t i = 0; rc == 0 && i < nr; i++) {
         struct snapmeta m;
 
+        if (snaps[i].no_disk)
+            continue; /* it has the firmware's variables */
         rc = snapmeta_unpack(&m, snaps[i].opaque, snaps[i].opaque_len);
         if (rc == -ENOENT || rc == -EINVAL)
             rc = 0; /* QEMU's, or damaged: the disk is what counts */
@@ -283,15 +286,19 @@ static int choose_id(struct vmfile *vf, char id[QCOW2_SNAP_ID_MAX + 1],
     return rc;
 }
 
-/* The same entry in every disk, the main file's last. */
+/* The same entry in every disk, the main file's last: only that one has the
+ * state. */
 static int create_all(struct vmfile *vf, const struct qcow2_snap_new *s,
                       struct err *err)
 {
+    struct qcow2_snap_new plain = *s;
     unsigned made = 0;
     int rc = 0;
 
+    plain.state = NULL;
+    plain.nr_state = 0;
     while (rc == 0 && made < vf->nr_others) {
-        rc = qcow2_snap_create(vf->others[made].q, s, NULL, err);
+        rc = qcow2_snap_create(vf->others[made].q, &plain, NULL, err);
         made += rc == 0;
     }
     if (rc == 0)
@@ -314,16 +321,65 @@ static int current_settings(struct vmfile *vf, char **text, struct err *err)
     return vf->has_settings ? vmfile_settings(vf, text, &len, err) : 0;
 }
 
+/* Whether the settings go into the record; there must be room for the longest
+ * id of a parent, as parents change. */
+static bool fits(const struct snapmeta *m)
+{
+    uint8_t record[QCOW2_SNAP_OPAQUE_MAX];
+    struct snapmeta with = *m;
+    struct err err;
+    size_t len;
+
+    with.state_bytes = UINT64_MAX;
+    return snapmeta_pack(&with, record,
+                         sizeof(record) -
+                             (QCOW2_SNAP_ID_MAX - strlen(m->parent)),
+                         &len, &err) == 0;
+}
+
+/* The entry with its record and its state; m's settings are the current ones.
+ */
+static int create_with(struct vmfile *vf, struct snapmeta *m,
+                       struct qcow2_snap_new *n, struct err *err)
+{
+    uint8_t record[QCOW2_SNAP_OPAQUE_MAX];
+    char *settings = m->settings;
+    bool apart = settings && !fits(m);
+    struct vmsnap_state *st = malloc(sizeof(*st));
+    struct timespec now;
+    size_t len = 0;
+    int rc;
+
+    if (!st)
+        return err_set(err, -ENOMEM, "snapshot '%s': out of memory", vf->path);
+    rc = vmsnap_state_take(vf, apart ? settings : NULL, st, err);
+    m->settings = apart ? NULL : settings;
+    m->state_bytes = st->bytes;
+    if (rc == 0)
+        rc = snapmeta_pack(m, record, sizeof(record), &len, err);
+    m->settings = settings;
+    if (rc == 0) {
+        (void)clock_gettime(CLOCK_REALTIME, &now);
+        n->date_sec = (uint32_t)now.tv_sec;
+        n->date_nsec = (uint32_t)now.tv_nsec;
+        n->opaque = record;
+        n->opaque_len = (uint32_t)len;
+        n->state = st->pieces;
+        n->nr_state = st->nr_pieces;
+        rc = create_all(vf, n, err);
+    }
+    vmsnap_state_free(st);
+    free(st);
+    return rc;
+}
+
 int vmsnap_create(struct vmfile *vf, const struct vmsnap_new *s, char *name_out,
                   struct err *err)
 {
     char name[QCOW2_SNAP_NAME_MAX + 1], id[QCOW2_SNAP_ID_MAX + 1];
     char parent[QCOW2_SNAP_ID_MAX + 1], text[VMSNAP_TEXT_MAX + 1];
-    uint8_t record[QCOW2_SNAP_OPAQUE_MAX];
     struct snapmeta m = {.safety = s->safety, .parent = parent, .text = text};
-    struct qcow2_snap_new n = {.id = id, .name = name, .opaque = record};
-    struct timespec now;
-    size_t len = 0;
+    struct qcow2_snap_new n = {.id = id, .name = name};
     int rc;
 
     if (s->text && strlen(s->text) > VMSNAP_TEXT_MAX)
@@ -339,18 +395,33 @@ int vmsnap_create(struct vmfile *vf, const struct vmsnap_new *s, char *name_out,
     if (rc == 0)
         rc = current_settings(vf, &m.settings, err);
     if (rc == 0)
-        rc = snapmeta_pack(&m, record, sizeof(record), &len, err);
+        rc = create_with(vf, &m, &n, err);
     free(m.settings);
-    if (rc < 0)
-        return rc;
-    (void)clock_gettime(CLOCK_REALTIME, &now);
-    n.date_sec = (uint32_t)now.tv_sec;
-    n.date_nsec = (uint32_t)now.tv_nsec;
-    n.opaque_len = (uint32_t)len;
-    rc = create_all(vf, &n, err);
     if (rc == 0)
         rc = vmsnap_set_parent(vf, id, err);
     if (rc == 0 && name_out)
         memcpy(name_out, name, strlen(name) + 1);
     return rc;
+}
+
+int vmsnap_lend(struct vmfile *vf, char *id, struct err *err)
+{
+    uint8_t record[QCOW2_SNAP_OPAQUE_MAX];
+    char none[1] = "";
+    const struct snapmeta m = {.doomed = true, .parent = none, .text = none};
+    struct qcow2_snap_new n = {
+        .id = id, .name = "husk: being read", .opaque = record};
+    uint64_t max = 0;
+    size_t len = 0;
+    int rc = greatest_id(vf->q, &max, err);
+
+    for (unsigned i = 0; rc == 0 && i < vf->nr_others; i++)
+        if (vf->others[i].q)
+            rc = greatest_id(vf->others[i].q, &max, err);
+    (void)snprintf(id, QCOW2_SNAP_ID_MAX + 1, "%llu",
+                   (unsigned long long)max + 1);
+    if (rc == 0)
+        rc = snapmeta_pack(&m, record, sizeof(record), &len, err);
+    n.opaque_len = (uint32_t)len;
+    return rc < 0 ? rc : qcow2_snap_create(vf->q, &n, NULL, err);
 }

@@ -17,6 +17,7 @@
 #include "vmfile/snapmeta.h"
 #include "vmfile/vmlock.h"
 #include "vmfile/vmsnap.h"
+#include "vmfile/vmvars.h"
 
 /* A key of the settings: {"id": ..., "settings": bool}. */
 #define RESTORING "restoring"
@@ -28,13 +29,20 @@
 static const char *const kept_keys[] = {"name", "uuid",      "created",
                                         "file", "protected", "mac"};
 
+/* What is restored. */
+struct target {
+    const struct vmsnap *s;
+    const char *settings; /* of its moment; NULL: not known */
+    struct vmsnap_state st;
+};
+
 /* The snapshot's settings with what stays, and the parent; old's place. */
-static int merge(json_t **root, const struct vmsnap *s, bool keep_settings)
+static int merge(json_t **root, const struct target *t, bool keep_settings)
 {
     json_t *new = NULL;
 
-    if (!keep_settings && s->settings)
-        new = json_loads(s->settings, JSON_REJECT_DUPLICATES, NULL);
+    if (!keep_settings && t->settings)
+        new = json_loads(t->settings, JSON_REJECT_DUPLICATES, NULL);
     if (json_is_object(new)) {
         for (size_t i = 0; i < ARRAY_LEN(kept_keys); i++) {
             json_t *v = json_object_get(*root, kept_keys[i]);
@@ -50,7 +58,7 @@ static int merge(json_t **root, const struct vmsnap *s, bool keep_settings)
         json_decref(new);
     }
     (void)json_object_del(*root, RESTORING);
-    return json_object_set_new(*root, VMSNAP_PARENT, json_string(s->id)) < 0
+    return json_object_set_new(*root, VMSNAP_PARENT, json_string(t->s->id)) < 0
                ? -ENOMEM
                : 0;
 }
@@ -68,11 +76,22 @@ static int apply_all(struct vmfile *vf, const char *id, struct err *err)
     return rc < 0 ? rc : qcow2_snap_apply(vf->q, id, err);
 }
 
+/* The firmware's variables, unless nobody knows what they were: the snapshot
+ * is QEMU's, or damaged. */
+static int restore_variables(struct vmfile *vf, const struct target *t,
+                             struct err *err)
+{
+    if (t->st.vars)
+        return vmvars_write(vf->q, t->st.vars, t->st.vars_len, err);
+    return t->settings && !t->st.damaged ? vmvars_drop(vf->q, err) : 0;
+}
+
 /* With the settings' lock held; root is given away. */
 static int restore_locked(struct vmfile *vf, json_t *root,
-                          const struct vmsnap *s, bool keep_settings,
+                          const struct target *t, bool keep_settings,
                           struct err *err)
 {
+    const struct vmsnap *s = t->s;
     int rc = json_object_set_new(
         root, RESTORING,
         json_pack("{s:s, s:b}", "id", s->id, "settings", !keep_settings));
@@ -81,7 +100,9 @@ static int restore_locked(struct vmfile *vf, json_t *root,
                 : vmsnap_write_settings(vf, root, err);
     if (rc == 0)
         rc = apply_all(vf, s->id, err);
-    if (rc == 0 && merge(&root, s, keep_settings) < 0)
+    if (rc == 0)
+        rc = restore_variables(vf, t, err);
+    if (rc == 0 && merge(&root, t, keep_settings) < 0)
         rc = err_set(err, -ENOMEM, "restore '%s': out of memory", s->name);
     if (rc == 0)
         rc = vmsnap_write_settings(vf, root, err);
@@ -89,21 +110,40 @@ static int restore_locked(struct vmfile *vf, json_t *root,
     return rc;
 }
 
-static int restore(struct vmfile *vf, const struct vmsnap *s,
-                   bool keep_settings, struct err *err)
+static int restore_target(struct vmfile *vf, const struct target *t,
+                          bool keep_settings, struct err *err)
 {
     json_t *root = NULL;
     int rc;
 
     if (!vf->has_settings)
-        return apply_all(vf, s->id, err);
+        return apply_all(vf, t->s->id, err);
     rc = vmfile_settings_begin(vf, err);
     if (rc < 0)
         return rc;
     rc = vmsnap_read_settings(vf, &root, err);
     if (rc == 0)
-        rc = restore_locked(vf, root, s, keep_settings, err);
+        rc = restore_locked(vf, root, t, keep_settings, err);
     vmfile_settings_end(vf);
+    return rc;
+}
+
+static int restore(struct vmfile *vf, const struct vmsnap *s,
+                   bool keep_settings, struct err *err)
+{
+    struct target *t = calloc(1, sizeof(*t));
+    int rc;
+
+    if (!t)
+        return err_set(err, -ENOMEM, "restore '%s': out of memory", s->name);
+    t->s = s;
+    rc = vmsnap_state_read(vf, s, &t->st, err);
+    if (rc == 0) {
+        t->settings = s->settings ? s->settings : t->st.settings;
+        rc = restore_target(vf, t, keep_settings, err);
+        vmsnap_state_free(&t->st);
+    }
+    free(t);
     return rc;
 }
 
@@ -125,7 +165,7 @@ int vmsnap_restore(struct vmfile *vf, const char *name, bool keep_settings,
 
 /* The byte that pins a snapshot: its number, or for an id that is none a
  * number that is made of it. */
-static uint32_t pin_of(const char *id)
+uint32_t vmsnap_pin(const char *id)
 {
     char *end;
     uint64_t nr = strtoull(id, &end, 10);
@@ -133,6 +173,11 @@ static uint32_t pin_of(const char *id)
     if (isdigit((unsigned char)*id) && !*end && nr && nr < UINT32_MAX)
         return (uint32_t)nr;
     return crc32c_update(0, id, strlen(id)) | 1u << 31;
+}
+
+int vmsnap_hold(int fd, const char *id)
+{
+    return vmpin_hold(fd, vmsnap_pin(id));
 }
 
 /* Write a changed record of a snapshot of q, with what m says. */
@@ -152,6 +197,7 @@ static int doom(struct vmfile *vf, const struct vmsnap *s, struct err *err)
 {
     const struct snapmeta m = {.doomed = true,
                                .safety = s->safety,
+                               .state_bytes = s->state_bytes,
                                .parent = s->parent,
                                .text = s->text};
 
@@ -172,7 +218,7 @@ static void delete_others(struct vmfile *vf, const char *id)
 /* Returns 1 if somebody has it mapped; it is then untouched. */
 static int delete_now(struct vmfile *vf, const char *id, struct err *err)
 {
-    uint32_t pin = pin_of(id);
+    uint32_t pin = vmsnap_pin(id);
     int rc = vmpin_take(vf->fd, pin);
 
     if (rc == -EBUSY)
@@ -193,6 +239,7 @@ static int bequeath(struct vmfile *vf, const struct vmsnap *list, size_t n,
 
     for (size_t i = 0; rc == 0 && i < n; i++) {
         const struct snapmeta m = {.safety = list[i].safety,
+                                   .state_bytes = list[i].state_bytes,
                                    .parent = gone->parent,
                                    .text = list[i].text,
                                    .settings = list[i].settings};
@@ -226,7 +273,7 @@ int vmsnap_delete(struct vmfile *vf, const char *name, struct err *err)
 /* --- What a crash left ------------------------------------------------------
  */
 
-static int reap(struct vmfile *vf, struct err *err)
+int vmsnap_reap(struct vmfile *vf, struct err *err)
 {
     struct qcow2_snap *snaps = NULL;
     size_t n = 0;
@@ -275,7 +322,7 @@ int vmfile_recover(struct vmfile *vf, struct err *err)
     int rc = vf->has_settings ? resume_restore(vf, err) : 0;
 
     qcow2_info(vf->q, &info);
-    return rc < 0 || info.nr_snapshots == 0 ? rc : reap(vf, err);
+    return rc < 0 || info.nr_snapshots == 0 ? rc : vmsnap_reap(vf, err);
 }
 
 /* Whether the main file has an entry of this id, doomed or not. */

@@ -49,6 +49,30 @@ static void what_is_packed_comes_back(void **state)
     snapmeta_free(&got);
 }
 
+static void the_length_of_a_state_comes_back(void **state)
+{
+    const struct snapmeta m = {.state_bytes = 0x123456789a,
+                               .parent = parent,
+                               .text = text,
+                               .settings = settings};
+    struct snapmeta got;
+    uint8_t buf[ROOM];
+    struct err err;
+    size_t len = pack(&m, buf), less;
+
+    (void)state;
+    assert_int_equal(buf[5], 4);
+    assert_int_equal(get_be64(buf + len - 8), 0x123456789a);
+    assert_int_equal(snapmeta_unpack(&got, buf, len), 0);
+    assert_int_equal(got.state_bytes, 0x123456789a);
+    assert_string_equal(got.settings, settings);
+    snapmeta_free(&got);
+    assert_int_equal(snapmeta_unpack(&got, buf, len - 1), -EINVAL);
+    snapmeta_free(&got);
+    for (size_t size = 0; size < len; size++)
+        assert_int_equal(snapmeta_pack(&m, buf, size, &less, &err), -E2BIG);
+}
+
 static void nothing_can_be_packed(void **state)
 {
     char none[] = "";
@@ -196,6 +220,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_is_packed_comes_back),
+        cmocka_unit_test(the_length_of_a_state_comes_back),
         cmocka_unit_test(nothing_can_be_packed),
         cmocka_unit_test(long_settings_are_made_small),
         cmocka_unit_test(what_cannot_be_kept_is_refused),

@@ -12,6 +12,7 @@
 #include "tests/unit/vmfile/vm_folder.h"
 #include "vmfile/vmfile.h"
 #include "vmfile/vmlock.h"
+#include "vmfile/vmvars.h"
 
 #define START "{\"name\":\"web\",\"uuid\":\"u1\",\"cpus\":1}"
 
@@ -219,6 +220,159 @@ static void a_pinned_snapshot_is_doomed(void **state)
     finish(vf);
 }
 
+/* --- State areas ------------------------------------------------------------
+ */
+
+/* Settings that no compression makes short. */
+static void set_long(struct vmfile *vf, unsigned seed, const char *parent)
+{
+    static char text[16000];
+    size_t n = (size_t)snprintf(
+        text, sizeof(text),
+        "{\"uuid\":\"u1\",\"seed\":%u%s,\"labels\":{\"x\":\"", seed, parent);
+
+    for (unsigned x = seed; n < 12000;) {
+        x = x * 1664525 + 1013904223;
+        text[n++] = (char)('0' + (x >> 16) % 75);
+        if (text[n - 1] == '\\')
+            text[n - 1] = '!';
+    }
+    memcpy(text + n, "\"}}", 4);
+    set(vf, text);
+}
+
+static void long_settings_go_to_the_state_area(void **state)
+{
+    struct vmfile *vf = make(state);
+    struct vmsnap *list = NULL;
+    struct err err;
+    size_t n = 0;
+
+    snap(vf, "short");
+    set_long(vf, 7, ",\"parent\":\"1\"");
+    snap(vf, "long");
+    set(vf, "{\"cpus\":9,\"parent\":\"2\"}");
+    assert_int_equal(vmsnap_list(vf, &list, &n, &err), 0);
+    assert_int_equal(list[0].state_bytes, 0);
+    assert_true(list[1].state_bytes > 12000);
+    vmsnap_free(list, n);
+    restore(vf, "long", false);
+    assert_true(has(vf, "\"seed\":7"));
+    assert_false(has(vf, "\"cpus\":9"));
+    /* Also when its record is written anew. */
+    assert_int_equal(vmsnap_delete(vf, "short", &err), 0);
+    set(vf, "{\"cpus\":9}");
+    restore(vf, "long", false);
+    assert_true(has(vf, "\"seed\":7"));
+    finish(vf);
+}
+
+static void damaged_states_leave_the_disk(void **state)
+{
+    struct vmfile *vf = make(state);
+
+    put(vmfile_qcow2(vf), 'a');
+    set_long(vf, 7, "");
+    snap(vf, "one");
+    put(vmfile_qcow2(vf), 'b');
+    set(vf, "{\"cpus\":9}");
+    assert_int_equal(
+        qcow2_state_write(vmfile_qcow2(vf), "1", 4096 + 77, "#####", 5), 0);
+    restore(vf, "one", false);
+    assert_int_equal(get(vmfile_qcow2(vf)), 'a');
+    assert_true(has(vf, "\"cpus\":9"));
+    assert_int_equal(qcow2_state_write(vmfile_qcow2(vf), "1", 0, "#####", 5),
+                     0);
+    put(vmfile_qcow2(vf), 'b');
+    restore(vf, "one", false);
+    assert_int_equal(get(vmfile_qcow2(vf)), 'a');
+    finish(vf);
+}
+
+static void put_vars(struct vmfile *vf, int c)
+{
+    static uint8_t buf[131072];
+    struct err err;
+
+    memset(buf, c, sizeof(buf));
+    assert_int_equal(vmvars_write(vmfile_qcow2(vf), buf, sizeof(buf), &err), 0);
+}
+
+static int get_vars(struct vmfile *vf)
+{
+    uint8_t *p = NULL;
+    struct err err;
+    size_t n = 0;
+    int c, rc = vmvars_read(vmfile_qcow2(vf), &p, &n, &err);
+
+    if (rc < 0)
+        return rc;
+    assert_int_equal(n, 131072);
+    c = p[77777];
+    free(p);
+    return c;
+}
+
+static void variables_go_back_with_the_disk(void **state)
+{
+    const struct qcow2_snap_new qemus = {.name = "qemu's"};
+    struct vmfile *vf = make(state);
+    struct err err;
+
+    snap(vf, "none");
+    put_vars(vf, 'A');
+    snap(vf, "one");
+    put_vars(vf, 'B');
+    set_long(vf, 3, ",\"parent\":\"2\"");
+    snap(vf, "two");
+    put_vars(vf, 'C');
+    assert_int_equal(qcow2_snap_create(vmfile_qcow2(vf), &qemus, NULL, &err),
+                     0);
+    expect_list(vf, "none one<none two<one qemu's ");
+    restore(vf, "one", false);
+    assert_int_equal(get_vars(vf), 'A');
+    restore(vf, "two", true);
+    assert_int_equal(get_vars(vf), 'B');
+    restore(vf, "qemu's", false); /* nobody knows what they were */
+    assert_int_equal(get_vars(vf), 'B');
+    restore(vf, "none", false);
+    assert_int_equal(get_vars(vf), -ENOENT);
+    restore(vf, "one", false);
+    assert_int_equal(get_vars(vf), 'A');
+    finish(vf);
+}
+
+/* What is lent is seen by nobody, and goes when it is not read any more. */
+static void a_disk_can_be_lent(void **state)
+{
+    char id[QCOW2_SNAP_ID_MAX + 1];
+    struct qcow2_opts opts = {.flags = BLK_RDONLY, .snapshot = id};
+    struct vmfile *vf = make(state);
+    struct qcow2 *q = NULL;
+    struct qcow2_info info;
+    struct err err;
+    int fd;
+
+    put(vmfile_qcow2(vf), 'a');
+    snap(vf, "one");
+    assert_int_equal(vmsnap_lend(vf, id, &err), 0);
+    expect_list(vf, "one ");
+    fd = fake_again(vmfile_fd(vf));
+    assert_int_equal(vmsnap_hold(fd, id), 0);
+    assert_int_equal(qcow2_open(vmfile_path(vf), fd, &opts, &q, &err), 0);
+    put(vmfile_qcow2(vf), 'b');
+    assert_int_equal(vmsnap_reap(vf, &err), 0);
+    assert_int_equal(vmsnap_delete(vf, "one", &err), 0);
+    put(vmfile_qcow2(vf), 'c');
+    assert_int_equal(get(q), 'a');
+    assert_int_equal(qcow2_close(q), 0);
+    assert_int_equal(vmsnap_reap(vf, &err), 0);
+    qcow2_info(vmfile_qcow2(vf), &info);
+    assert_int_equal(info.nr_snapshots, 0);
+    assert_int_equal(get(vmfile_qcow2(vf)), 'c');
+    finish(vf);
+}
+
 /* As a power cut leaves it: the settings say what was begun. */
 static void a_restore_that_was_cut_short_is_finished(void **state)
 {
@@ -371,6 +525,10 @@ int main(void)
         TEST(snapshots_are_a_tree),
         TEST(names_are_chosen_and_checked),
         TEST(a_pinned_snapshot_is_doomed),
+        TEST(long_settings_go_to_the_state_area),
+        TEST(damaged_states_leave_the_disk),
+        TEST(variables_go_back_with_the_disk),
+        TEST(a_disk_can_be_lent),
         TEST(a_restore_that_was_cut_short_is_finished),
         TEST(snapshots_span_all_disks),
         TEST(left_overs_of_other_disks_are_deleted),

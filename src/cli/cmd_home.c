@@ -145,12 +145,59 @@ static int delete_vm(struct args *a, const char *word, struct err *err)
     return rc;
 }
 
+/* Whether there is such a snapshot: the answer of a VM that has none could be
+ * taken for that of no VM. */
+static int look_for_snapshot(struct args *a, const char *name, const char *snap,
+                             struct err *err)
+{
+    struct vmsnap *list = NULL;
+    struct vm vm;
+    size_t n = 0, i;
+    int rc = vm_open(&vm, a, name,
+                     VMFILE_PLAIN | VMFILE_NO_BACKING | VM_ANY_SETTINGS, err);
+
+    if (rc < 0)
+        return rc;
+    rc = vmsnap_list(vm.vf, &list, &n, err);
+    if (rc == 0)
+        rc = vmsnap_find(vm.vf, list, n, snap, &i, err);
+    vmsnap_free(list, n);
+    vm_drop(&vm);
+    return rc;
+}
+
+static int delete_running(struct args *a, const struct vm *vm, const char *snap,
+                          struct err *err)
+{
+    const struct err busy = *err;
+    json_t *answer = NULL;
+    bool waits;
+    int rc = look_for_snapshot(a, vm->path, snap, err);
+
+    if (rc < 0)
+        return rc;
+    rc = vm_ask(a, vm->path,
+                json_pack("{s:s, s:o}", "do", "disk-snapshot-delete", "name",
+                          out_json_text(snap)),
+                VM_ASK_MS, &answer, err);
+    waits = json_is_true(json_object_get(answer, "waits"));
+    json_decref(answer);
+    if (rc == -ENOENT) {
+        *err = busy;
+        return -EBUSY;
+    }
+    return rc < 0 ? rc : waits;
+}
+
+/* 1: it goes when the last process that reads it ends. */
 static int delete_snapshot(struct args *a, const char *name, const char *snap,
                            struct err *err)
 {
     struct vm vm;
-    int rc = vm_open(&vm, a, name, VMFILE_WRITE | VMFILE_PLAIN, err);
+    int rc = vm_open(&vm, a, name, VMFILE_WRITE | VMFILE_PLAIN, err), closed;
 
+    if (rc == -EBUSY)
+        return delete_running(a, &vm, snap, err);
     if (rc < 0)
         return rc;
     rc = vmsnap_delete(vm.vf, snap, err);
@@ -158,7 +205,8 @@ static int delete_snapshot(struct args *a, const char *name, const char *snap,
         vm_drop(&vm);
         return rc;
     }
-    return vm_close(&vm, err);
+    closed = vm_close(&vm, err);
+    return closed < 0 ? closed : rc;
 }
 
 int cmd_delete(struct args *a)
@@ -175,6 +223,10 @@ int cmd_delete(struct args *a)
 
         if (rc < 0)
             status = args_fail(a, rc, &err);
+        else if (rc > 0)
+            out_done(a, a->words[i],
+                     "'%s' goes when the last process that reads it ends",
+                     a->words[i]);
         else if (is_snap || args_has(a, "purge"))
             out_done(a, a->words[i], "deleted '%s'", a->words[i]);
         else

@@ -9,6 +9,7 @@
 #include "cli/status.h"
 #include "cli/vm.h"
 #include "vmfile/identity.h"
+#include "vmfile/vmvars.h"
 #include "vmm/vmm.h"
 
 struct run {
@@ -21,6 +22,7 @@ struct run {
     char serials[VMFILE_MAX_DISKS + 1][40];
     int run_dir; /* holds the control socket; -1: none */
     char control[HOME_SOCKET_NAME + 32];
+    struct vmvars *vars; /* NULL: its firmware keeps none in the VM's file */
 };
 
 /* --- Options over settings --------------------------------------------------
@@ -209,13 +211,70 @@ static void make_control(struct run *r)
                    r->run_dir, name);
 }
 
+/* --- What the running machine asks of the file ------------------------------
+ */
+
 static int take_snapshot(void *opaque, const char *name, const char *text,
                          struct err *err)
 {
     struct run *r = opaque;
     const struct vmsnap_new s = {.name = name, .text = text};
+    int rc = r->vars ? vmvars_flush(r->vars) : 0;
 
+    if (rc < 0) {
+        errno = -rc;
+        return err_sys(err, "write the firmware's variables");
+    }
     return vmsnap_create(r->vm.vf, &s, NULL, err);
+}
+
+static int remove_snapshot(void *opaque, const char *name, struct err *err)
+{
+    const struct run *r = opaque;
+
+    return vmsnap_delete(r->vm.vf, name, err);
+}
+
+static int lend_disk(void *opaque, char *id, struct err *err)
+{
+    const struct run *r = opaque;
+
+    return vmsnap_lend(r->vm.vf, id, err);
+}
+
+static int reclaim_disk(void *opaque, struct err *err)
+{
+    const struct run *r = opaque;
+
+    return vmsnap_reap(r->vm.vf, err);
+}
+
+_Static_assert((int)VMM_SNAPSHOT_ID == (int)QCOW2_SNAP_ID_MAX + 1,
+               "an id does not fit");
+
+static int load_vars(void *opaque, uint8_t *data, size_t len, struct err *err)
+{
+    struct run *r = opaque;
+
+    return vmvars_open(&r->vars, vmfile_qcow2(r->vm.vf), data, len, err);
+}
+
+static int store_vars(void *opaque, uint64_t off, const uint8_t *p, size_t len)
+{
+    const struct run *r = opaque;
+
+    return vmvars_store(r->vars, off, p, len);
+}
+
+/* What the guest was told is kept must be in the file. */
+static int close_vars(struct run *r)
+{
+    int rc = vmvars_close(r->vars);
+
+    r->vars = NULL;
+    if (rc < 0)
+        say_error("the firmware's variables that were written last are lost");
+    return rc;
 }
 
 /* --- The verb ---------------------------------------------------------------
@@ -237,18 +296,23 @@ static bool is_host_failure(int code)
 
 static int run(struct run *r, struct err *err)
 {
-    struct vmm_config cfg = {.conf = &r->conf,
-                             .disks = r->disks,
-                             .nr_disks = r->nr_disks,
-                             .opaque = r};
+    const struct vmm_snapshots snapshots = {take_snapshot, remove_snapshot,
+                                            lend_disk, reclaim_disk, r};
+    const struct pc_vars vars = {load_vars, store_vars, r};
+    struct vmm_config cfg = {
+        .conf = &r->conf, .disks = r->disks, .nr_disks = r->nr_disks};
     int status = STATUS_OK, rc;
 
     if (r->vm.vf) {
         make_control(r);
         cfg.control = r->run_dir >= 0 ? r->control : NULL;
-        cfg.snapshot = take_snapshot;
+        cfg.snapshots = &snapshots;
+        if (vmfile_has_settings(r->vm.vf))
+            cfg.vars = &vars;
     }
     rc = vmm_run(&cfg, &status, err);
+    if (close_vars(r) < 0 && status == STATUS_OK)
+        status = STATUS_FAILED;
     if (r->run_dir >= 0)
         (void)close(r->run_dir);
     if (rc == 0)

@@ -143,7 +143,8 @@ const struct verb verbs[NR_VERBS] = {
     {"rename", "mv", "VM NAME", "give a VM another name", "", NO_OPTIONS,
      COMMON, 2, 2, WORDS_VM, cmd_rename},
     {"delete", "rm", "VM|VM@SNAP...", "move VMs to the trash; delete snapshots",
-     "Space of a snapshot comes back at once, that of a VM with purge.",
+     "Space of a snapshot comes back at once, that of a VM with purge. A\n"
+     "snapshot can also be deleted while the VM runs.",
      OPTIONS(delete_options), COMMON | ASKS, 1, MANY, WORDS_VM, cmd_delete},
     {"recover", "undelete", "NAME...", "take VMs out of the trash", "",
      OPTIONS(recover_options), COMMON, 1, MANY, WORDS_NONE, cmd_recover},
@@ -170,10 +171,10 @@ const struct verb verbs[NR_VERBS] = {
      "qemu-img. NAME is the file's unless it is given.",
      OPTIONS(import_options), COMMON | SLOW | ASKS, 1, 2, WORDS_FILE,
      cmd_import},
-    {"export", "", "VM", "write a VM's disk to an image",
-     "qcow2 and raw are written by husk itself, the rest through qemu-img. "
-     "The\n"
-     "file has no backing file, and holes where there is nothing.",
+    {"export", "", "VM|VM@SNAP", "write a VM's disk to an image",
+     "Also while it runs: the disk is that of one moment. qcow2 and raw are\n"
+     "written by husk itself, the rest through qemu-img. The file has no\n"
+     "backing file, and holes where there is nothing.",
      OPTIONS(export_options), COMMON | SLOW, 1, 1, WORDS_VM, cmd_export},
     {"screen", "", "VM", "print the text on a VM's screen",
      "It is that of a VGA in text mode: what a BIOS, a boot loader and old\n"

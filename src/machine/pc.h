@@ -45,6 +45,16 @@ struct pc_disk {
     bool ide;           /* on IDE, not on virtio */
 };
 
+/* Who keeps the variables of UEFI firmware. */
+struct pc_vars {
+    /* data[len] is what the firmware's package has: make it what is kept, or
+     * keep it from now on. Before the machine runs. -errno with err. */
+    int (*load)(void *opaque, uint8_t *data, size_t len, struct err *err);
+    /* As of struct flash_backend: on a vCPU's thread, a device's lock held. */
+    int (*store)(void *opaque, uint64_t off, const uint8_t *p, size_t len);
+    void *opaque;
+};
+
 struct pc_config {
     const char *engine;           /* "auto", "jit" */
     const struct engine_ops *ops; /* this one whatever engine says (tests) */
@@ -53,7 +63,9 @@ struct pc_config {
     uint64_t memory;             /* bytes */
     enum firmware_kind firmware; /* NONE: kernel, or what is found, is booted */
     const char *firmware_vars;   /* UEFI: path of a file that keeps them, made
-                                    if it is missing. NULL = forget them */
+                                    if it is missing */
+    const struct pc_vars *vars;  /* UEFI: who keeps them if no file does;
+                                    borrowed until pc_free. NULL = nobody */
     struct bootorder boot;       /* for firmware */
     bool vga;                    /* have a screen */
     const char *kernel, *initrd; /* paths; initrd may be NULL. Borrowed until

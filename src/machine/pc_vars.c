@@ -1,8 +1,8 @@
 /*
  * The variables of UEFI firmware: a flash device right below its code. They
  * begin as the firmware's package has them, and are kept in a file if the owner
- * names one. The file is the chip's contents; the guest's changes are written
- * to it at once.
+ * names one, or else by the owner. The file is the chip's contents; the guest's
+ * changes are written to it at once.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -18,9 +18,10 @@
 static int store(void *opaque, uint64_t off, const uint8_t *p, size_t len)
 {
     struct pc *pc = opaque;
+    const struct pc_vars *owner = pc->cfg.vars;
 
     if (pc->vars_fd < 0)
-        return 0;
+        return owner ? owner->store(owner->opaque, off, p, len) : 0;
     return fd_pwrite_full(pc->vars_fd, p, len, off);
 }
 
@@ -55,12 +56,14 @@ static int fill_file(const struct pc *pc, struct err *err)
     return 0;
 }
 
-static int open_file(struct pc *pc, struct err *err)
+static int load(struct pc *pc, struct err *err)
 {
     const char *path = pc->cfg.firmware_vars;
+    const struct pc_vars *owner = pc->cfg.vars;
 
     if (!path)
-        return 0;
+        return owner ? owner->load(owner->opaque, pc->vars, pc->vars_size, err)
+                     : 0;
     pc->vars_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOCTTY, 0666);
     if (pc->vars_fd < 0)
         return err_sys(err, "open firmware variables '%s'", path);
@@ -112,7 +115,7 @@ int pc_make_vars(struct pc *pc, struct err *err)
         return 0;
     rc = read_template(pc, err);
     if (rc == 0)
-        rc = open_file(pc, err);
+        rc = load(pc, err);
     if (rc == 0)
         rc = map_flash(pc, err);
     if (rc < 0) {

@@ -83,10 +83,14 @@ static int do_resize(struct commands *c, const struct control_msg *msg,
     return rc;
 }
 
+/* --- Snapshots -------------------------------------------------------------
+ */
+
 /* The CPUs are paused. */
 static int snapshot_paused(struct commands *c, const struct control_msg *msg,
-                           struct err *err)
+                           char *id, struct err *err)
 {
+    const struct vmm_snapshots *s = c->cfg->snapshots;
     int rc;
 
     pc_drain_disks(c->pc);
@@ -97,21 +101,34 @@ static int snapshot_paused(struct commands *c, const struct control_msg *msg,
     rc = disks_flush(c->disks, err);
     if (rc < 0)
         return rc;
-    return c->cfg->snapshot(c->cfg->opaque, msg->name, msg->text, err);
+    return msg->cmd == CONTROL_DISK_LEND
+               ? s->lend(s->opaque, id, err)
+               : s->create(s->opaque, msg->name, msg->text, err);
 }
 
 static int do_snapshot(struct commands *c, const struct control_msg *msg,
-                       struct err *err)
+                       json_t **result, struct err *err)
 {
+    const struct vmm_snapshots *s = c->cfg->snapshots;
+    char id[VMM_SNAPSHOT_ID] = "";
     int rc;
 
-    if (!c->cfg->snapshot)
+    if (!s)
         return err_set(err, -ENOTSUP,
                        "take a snapshot: this machine was not "
                        "started from a VM's file");
+    if (msg->cmd == CONTROL_DISK_RECLAIM)
+        return s->reclaim(s->opaque, err);
+    if (msg->cmd == CONTROL_DISK_SNAPSHOT_DELETE) {
+        rc = s->remove(s->opaque, msg->name, err);
+        *result = rc < 0 ? NULL : json_pack("{s:b}", "waits", rc > 0);
+        return rc < 0 ? rc : 0;
+    }
     pc_pause(c->pc);
-    rc = snapshot_paused(c, msg, err);
+    rc = snapshot_paused(c, msg, id, err);
     pc_resume(c->pc);
+    if (rc == 0 && *id)
+        *result = json_pack("{s:s}", "id", id);
     return rc;
 }
 
@@ -161,7 +178,10 @@ int commands_run(void *commands, const struct control_msg *msg, json_t **result,
     case CONTROL_PING: return 0;
     case CONTROL_STATUS: return do_status(c, result);
     case CONTROL_DISK_RESIZE: return do_resize(c, msg, err);
-    case CONTROL_DISK_SNAPSHOT: return do_snapshot(c, msg, err);
+    case CONTROL_DISK_SNAPSHOT:
+    case CONTROL_DISK_SNAPSHOT_DELETE:
+    case CONTROL_DISK_LEND:
+    case CONTROL_DISK_RECLAIM: return do_snapshot(c, msg, result, err);
     case CONTROL_CD_INSERT:
         return cds_change(c->cds, c->pc, msg->drive, msg->file, msg->force,
                           err);

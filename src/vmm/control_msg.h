@@ -27,10 +27,13 @@ enum {
 enum control_cmd {
     CONTROL_PING,
     CONTROL_STATUS,
-    CONTROL_DISK_RESIZE,   /* disk, size in bytes */
-    CONTROL_DISK_SNAPSHOT, /* name and text, both may be missing */
-    CONTROL_CD_INSERT,     /* file; drive and force may be missing */
-    CONTROL_CD_EJECT,      /* drive and force may be missing */
+    CONTROL_DISK_RESIZE,          /* disk, size in bytes */
+    CONTROL_DISK_SNAPSHOT,        /* name and text, both may be missing */
+    CONTROL_DISK_SNAPSHOT_DELETE, /* name */
+    CONTROL_DISK_LEND,    /* answers with the id of a snapshot to be read */
+    CONTROL_DISK_RECLAIM, /* which is read no more */
+    CONTROL_CD_INSERT,    /* file; drive and force may be missing */
+    CONTROL_CD_EJECT,     /* drive and force may be missing */
     CONTROL_PAUSE,
     CONTROL_RESUME,
     CONTROL_QUIT,

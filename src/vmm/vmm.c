@@ -328,6 +328,7 @@ static int make_machine(struct vmm *vm, struct err *err)
         .memory = conf->memory,
         .boot = conf->boot,
         .firmware_vars = conf->firmware_vars,
+        .vars = vm->cfg->vars,
         .kernel = conf->kernel,
         .initrd = conf->initrd,
         .append = conf->append,

@@ -5,6 +5,7 @@
 #include "base/err.h"
 #include "block/blk.h"
 #include "config/vmconf.h"
+#include "machine/pc.h"
 
 /* Exit statuses of a run, as --help and husk(1) list them. An end by signal N
  * is 128 + N; with --debug-exit the guest chooses an odd one. */
@@ -24,6 +25,28 @@ struct vmm_disk {
     bool ide;           /* on IDE, not on virtio */
 };
 
+/*
+ * What a VM's file can do while its machine runs, as it is asked for at the
+ * control socket. Called on the loop's thread; 0, or -errno with err. For
+ * create and lend nothing is under way on any disk, everything is flushed, and
+ * the CPUs wait for them to return.
+ */
+struct vmm_snapshots {
+    /* name and text as they were given (NULL = not). */
+    int (*create)(void *opaque, const char *name, const char *text,
+                  struct err *err);
+    /* 1: it goes when the last process that reads it ends. */
+    int (*remove)(void *opaque, const char *name, struct err *err);
+    /* A snapshot for who reads the disk as it is now; id has room for
+     * VMM_SNAPSHOT_ID bytes. */
+    int (*lend)(void *opaque, char *id, struct err *err);
+    /* Delete those that nobody reads any more. */
+    int (*reclaim)(void *opaque, struct err *err);
+    void *opaque;
+};
+
+enum { VMM_SNAPSHOT_ID = 64 };
+
 /* What shall run; all of it is borrowed. */
 struct vmm_config {
     const struct vmconf *conf;
@@ -31,15 +54,8 @@ struct vmm_config {
     unsigned nr_disks;
     const char *control; /* path of the control socket, if conf names none;
                             NULL = there is none */
-    /*
-     * Somebody asks at the control socket for a snapshot of the disks, name and
-     * text as they were given (NULL = not). Called on the loop's thread while
-     * nothing is under way on any disk and everything is flushed: the CPUs wait
-     * for it to return. 0, or -errno with err. NULL: there are no snapshots.
-     */
-    int (*snapshot)(void *opaque, const char *name, const char *text,
-                    struct err *err);
-    void *opaque;
+    const struct vmm_snapshots *snapshots; /* NULL = there are none */
+    const struct pc_vars *vars; /* as in pc_config, if conf names no file */
 };
 
 /*

@@ -139,5 +139,113 @@ else
     check 'a disk starts by itself' 0 1
 fi
 
+# --- Linux ----------------------------------------------------------------------
+
+guest=build/guest/amd64
+# linux SCRIPT OPTION...: a kernel with ata_piix carries out what is on sda.
+linux_script()
+{
+    printf '%s\n' "$1" >"$dir/script"
+    truncate -s 64K "$dir/script"
+}
+append='console=ttyS0 quiet husk.test="tr -d \\000 </dev/sda >/tmp/s; sh /tmp/s"'
+linux=(-k "$guest/vmlinuz" -i "$guest/ide.gz" -a "$append"
+    -d "$dir/script,format=raw,bus=ide")
+
+data()
+{
+    local sum
+
+    head -c 8M /dev/urandom >"$dir/data"
+    truncate -s 8M "$dir/copy"
+    sum=$(md5sum <"$dir/data")
+    linux_script 'dd if=/dev/sdb of=/dev/sdc bs=1M 2>&1 && sync
+md5sum </dev/sdc; md5sum </dev/sr0
+hd=/sys/block/sdb/device; cat $hd/model; dmesg -r | grep "^<[0-3]>"'
+    h "${linux[@]}" -d "$dir/data,format=raw,bus=ide,ro" \
+        -d "$dir/copy,format=raw,bus=ide" --iso "$dir/data"
+    check 'Linux with four drives' 0 $?
+    check 'it ended well' 1 "$(grep -ac 'husk-test: status 1' "$dir/serial")"
+    check 'the disk and the CD are what they are' 2 \
+        "$(grep -acF "${sum%% *}" "$dir/serial")"
+    check 'what was written is there' "$sum" "$(md5sum <"$dir/copy")"
+    check 'the drive has its name' 1 "$(grep -ac '^husk disk' "$dir/serial")"
+}
+
+# says TEXT: wait until it is on the serial port.
+says()
+{
+    local i
+
+    for ((i = 0; i < 600; i++)); do
+        grep -aqF "$1" "$dir/serial" 2>/dev/null && return
+        sleep 0.1
+    done
+    return 1
+}
+
+media()
+{
+    local pid label
+
+    for label in first second; do
+        xorriso -as mkisofs -quiet -V "$label" -o "$dir/$label.iso" \
+            "$dir/tree" 2>"$dir/err"
+    done
+    linux_script 'id() { dd if=/dev/sr0 bs=1 skip=32808 count=6 2>/dev/null; }
+there() { dd if=/dev/sr0 of=/dev/null bs=2048 count=1 2>/dev/null; }
+until there; do sleep 0.1; done
+echo "CD: $(id)"
+exec 5</dev/sr0
+echo "CD: held"
+while there; do sleep 0.1; done
+echo "CD: gone"
+exec 5<&-
+until there; do sleep 0.1; done
+echo "CD: $(id)"'
+    "$husk" create cd -d 1M --iso "$dir/first.iso" >"$dir/err" 2>&1
+    check 'a VM with a CD' 0 $?
+    check 'it is in its settings' "$(realpath "$dir/first.iso")" \
+        "$("$husk" get cd iso)"
+    rm -f "$dir/serial"
+    "$husk" run cd "${linux[@]}" -s "$dir/serial" </dev/null >/dev/null \
+        2>"$dir/err" &
+    pid=$!
+    pids+=($pid)
+    says 'CD: first'
+    check 'the guest reads it' 0 $?
+    says 'CD: held'
+    "$husk" eject cd 2>"$dir/err"
+    check 'a locked drive keeps it' 5 $?
+    "$husk" eject cd --force >"$dir/err" 2>&1
+    check 'but by force' 0 $?
+    says 'CD: gone'
+    check 'the guest misses it' 0 $?
+    check 'so do the settings' none "$("$husk" get cd iso)"
+    "$husk" insert cd "$dir/nothing" 2>"$dir/err"
+    check 'a CD that there is not' 3 $?
+    "$husk" insert cd "$dir/second.iso" >"$dir/err" 2>&1
+    check 'another CD' 0 $?
+    says 'CD: second'
+    check 'the guest reads that' 0 $?
+    wait $pid
+    check 'it ended well' 0 $?
+    check 'the next start has it' "$(realpath "$dir/second.iso")" \
+        "$("$husk" get cd iso)"
+    "$husk" eject cd >"$dir/err" 2>&1
+    check 'ejected while it does not run' none "$("$husk" get cd iso)"
+}
+
+if ! tools/make-guest --flavour amd64 --ide; then
+    skip Linux 'there is no guest'
+else
+    data
+    if command -v xorriso >/dev/null; then
+        media
+    else
+        skip media 'there is no xorriso'
+    fi
+fi
+
 echo "$passed passed, $failed failed, $skipped skipped"
 [ "$failed" -eq 0 ]

@@ -91,7 +91,8 @@ static void unshare_all(struct looking *l)
 static int spawn(struct looking *l)
 {
     char name[] = "husk", role[] = CHILD_ROLE;
-    char *argv[] = {name, role, NULL}, *env[] = {NULL};
+    char mark[] = CHILD_MARK "=1";
+    char *argv[] = {name, role, NULL}, *env[] = {mark, NULL};
     posix_spawn_file_actions_t fa;
     int rc = move_up(&l->memory);
 
@@ -204,7 +205,7 @@ int bootdisk_look(struct blk *blk, struct bootdisk **out, struct err *err)
 {
     struct looking l = {
         .blk = blk, .memory = -1, .ours = -1, .theirs = -1, .err = err};
-    int rc = share(&l);
+    int rc = getenv(CHILD_MARK) ? -ECHILD : share(&l);
 
     if (rc == 0)
         rc = spawn(&l);

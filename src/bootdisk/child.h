@@ -26,6 +26,10 @@ struct child_shared {
 /* Of a program that bootdisk_look starts again as its child: argv[1]. */
 #define CHILD_ROLE "--bootdisk-child"
 
+/* In the environment of the child, so that a program whose main forgets the
+ * role fails there instead of starting itself for ever. */
+#define CHILD_MARK "HUSK_BOOTDISK_CHILD"
+
 /* The whole child, with its socket and memory at the numbers above. Returns the
  * exit status, which has to be given to _exit. */
 int child_main(void);

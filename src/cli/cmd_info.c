@@ -33,6 +33,7 @@ static const struct column info_columns[] = {
     {"boot", "settings.boot", COLUMN_TEXT},
     {"firmware", "firmware.kind", COLUMN_TEXT},
     {"because", "firmware.why", COLUMN_TEXT},
+    {"boots", "boots.text", COLUMN_TEXT},
     {"disk", "disk", COLUMN_SIZE},
     {"more disks", "settings.disks", COLUMN_TEXT},
     {"used", "used", COLUMN_SIZE},

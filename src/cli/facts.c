@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "cli/boots.h"
 #include "cli/out.h"
 #include "cli/status.h"
 #include "machine/bootchoice.h"
@@ -206,6 +207,19 @@ static void put_machine(json_t *v, const struct args *a, const struct vm *vm)
         (void)json_object_set_new(v, "machine", status);
 }
 
+/* How the machine has booted; of one that is stopped, how it will. */
+static void put_boots(json_t *v, const struct args *a, const struct vm *vm)
+{
+    json_t *boots = json_object_get(json_object_get(v, "machine"), "boots");
+
+    if (boots)
+        json_incref(boots);
+    else if (strcmp(json_string_value(json_object_get(v, "state")),
+                    "stopped") == 0)
+        boots = boots_next(a, vm);
+    (void)json_object_set_new(v, "boots", boots ? boots : json_null());
+}
+
 json_t *facts_all(const struct args *a, const char *word, struct err *err)
 {
     struct vm vm;
@@ -226,6 +240,7 @@ json_t *facts_all(const struct args *a, const char *word, struct err *err)
     put_image(v, &vm);
     put_firmware(v, &vm);
     put_machine(v, a, &vm);
+    put_boots(v, a, &vm);
     vm_drop(&vm);
     return v;
 }

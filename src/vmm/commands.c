@@ -48,11 +48,12 @@ static int do_status(struct commands *c, json_t **result)
         (void)json_array_append_new(disks, disk_status(&c->disks->disk[i]));
     for (unsigned i = 0; i < c->cds->nr; i++)
         (void)json_array_append_new(cds, cd_status(c, i));
-    *result = json_pack(
-        "{s:s, s:I, s:I, s:I, s:o, s:o, s:o}", "state", state_of(c), "pid",
-        (json_int_t)getpid(), "cpus", (json_int_t)c->cfg->conf->cpus, "memory",
-        (json_int_t)c->cfg->conf->memory, "boots", control_text(c->direct->how),
-        "disks", disks, "cds", cds);
+    *result = json_pack("{s:s, s:I, s:I, s:I, s:{s:o, s:b}, s:o, s:o}", "state",
+                        state_of(c), "pid", (json_int_t)getpid(), "cpus",
+                        (json_int_t)c->cfg->conf->cpus, "memory",
+                        (json_int_t)c->cfg->conf->memory, "boots", "text",
+                        control_text(c->direct->how), "direct",
+                        (int)c->direct->direct, "disks", disks, "cds", cds);
     return *result ? 0 : -ENOMEM;
 }
 

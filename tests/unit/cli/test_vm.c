@@ -9,6 +9,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "bootdisk/child.h"
+#include "cli/boots.h"
 #include "cli/copy.h"
 #include "cli/facts.h"
 #include "cli/make.h"
@@ -167,6 +169,48 @@ static void a_row_says_what_is_wrong(void **state)
     assert_int_equal(err.code, -EMEDIUMTYPE);
 }
 
+static int want(void *opaque, struct settings *s, struct err *err)
+{
+    const char *const *setting = opaque;
+
+    return settings_set(s, setting[0], setting[1], err);
+}
+
+/* How it boots with this setting. */
+static void check_boots(struct fix *f, const char *key, const char *value,
+                        const char *expected)
+{
+    const char *setting[] = {key, value};
+    struct err err = {0};
+    const char *text;
+    json_t *v;
+    struct vm vm;
+
+    assert_int_equal(vm_open(&vm, &f->a, "web", VMFILE_WRITE, &err), 0);
+    assert_int_equal(vm_change(&vm, want, setting, &err), 0);
+    vm_drop(&vm);
+    v = facts_all(&f->a, "web", &err);
+    assert_non_null(v);
+    text =
+        json_string_value(json_object_get(json_object_get(v, "boots"), "text"));
+    if (!text || !strstr(text, expected))
+        fail_msg("%s=%s: '%s'", key, value, text ? text : "nothing");
+    json_decref(v);
+}
+
+static void it_is_known_how_a_vm_will_boot(void **state)
+{
+    struct fix *f = *state;
+
+    make_vm(f, "web");
+    check_boots(f, "boot.firmware", "auto", "by SeaBIOS: it has no ext2");
+    check_boots(f, "boot.firmware", "uefi", "by OVMF: its settings say so");
+    check_boots(f, "boot.firmware", "none", "not at all: it has no ext2");
+    check_boots(f, "boot.firmware", "auto", "by SeaBIOS: it has no ext2");
+    check_boots(f, "boot.order", "cd", "by SeaBIOS: its settings say so");
+    check_boots(f, "boot.kernel", "/k", "/k, as its settings say");
+}
+
 static void files_in_options_become_absolute(void **state)
 {
     struct fix *f = *state;
@@ -255,7 +299,7 @@ static void formats_are_known_by_name(void **state)
 
 #define TEST(f) cmocka_unit_test_setup_teardown(f, begin, end)
 
-int main(void)
+int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         TEST(snapshots_are_named_behind_an_at),
@@ -264,9 +308,12 @@ int main(void)
         TEST(without_a_terminal_nobody_agrees),
         TEST(a_row_says_what_is_wrong),
         TEST(files_in_options_become_absolute),
+        TEST(it_is_known_how_a_vm_will_boot),
         TEST(an_image_goes_in_and_comes_out),
         TEST(formats_are_known_by_name),
     };
 
+    if (argc == 2 && strcmp(argv[1], CHILD_ROLE) == 0)
+        _exit(child_main());
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

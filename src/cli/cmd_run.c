@@ -20,6 +20,7 @@ struct run {
     struct blk *seed; /* for cloud-init; NULL = none */
     unsigned nr_disks;
     char serials[VMFILE_MAX_DISKS + 1][40];
+    char ports[VMCONF_MAX_PORTS + 1][VMCONF_PORT_TEXT];
     int run_dir; /* holds the control socket; -1: none */
     char control[HOME_SOCKET_NAME + 32];
     struct vmvars *vars; /* NULL: its firmware keeps none in the VM's file */
@@ -38,7 +39,7 @@ static int set_from_settings(struct run *r, struct err *err)
                  {"console", VMCONF_CONSOLE},
                  {"boot.order", VMCONF_BOOT},
                  {"vga", VMCONF_VGA}};
-    const char *firmware;
+    const char *firmware, *ports;
     int rc = 0;
 
     if (!s)
@@ -54,6 +55,15 @@ static int set_from_settings(struct run *r, struct err *err)
     r->conf.cpus = (unsigned)settings_number(s, "cpus");
     r->conf.cpu = settings_text(s, "cpu");
     r->conf.engine = settings_text(s, "engine");
+    if (strcmp(settings_text(s, "net"), "none") == 0)
+        rc = vmconf_set(&r->conf, VMCONF_NET, "none", err);
+    if (settings_text(s, "mac"))
+        r->conf.mac = settings_text(s, "mac");
+    ports = settings_text(s, "ports");
+    for (unsigned n = 0; rc == 0 && ports && r->conf.net != VMCONF_NET_NONE &&
+                         settings_port(ports, n, r->ports[n]);
+         n++)
+        rc = vmconf_set(&r->conf, VMCONF_PUBLISH, r->ports[n], err);
     for (size_t i = 0; rc == 0 && i < ARRAY_LEN(texts); i++)
         rc = vmconf_set(&r->conf, texts[i].option,
                         settings_text(s, texts[i].key), err);
@@ -64,17 +74,25 @@ static int set_from_settings(struct run *r, struct err *err)
 
 static int configure(struct run *r, struct err *err)
 {
+    unsigned set_ports;
     int rc;
 
     vmconf_init(&r->conf);
     r->conf.vm_disk = r->nr_disks > 0;
     rc = set_from_settings(r, err);
+    set_ports = r->conf.nr_ports;
     for (int i = 0; rc == 0 && i < r->a->nr_options; i++) {
         const struct args_option *o = &r->a->options[i];
 
         if (o->row < (int)VMCONF_NR_OPTIONS)
             rc =
                 vmconf_set(&r->conf, (enum vmconf_option)o->row, o->value, err);
+    }
+    /* --net none takes the VM's own ports away, too. */
+    if (rc == 0 && r->conf.net == VMCONF_NET_NONE && set_ports) {
+        r->conf.nr_ports -= set_ports;
+        memmove(r->conf.port, r->conf.port + set_ports,
+                r->conf.nr_ports * sizeof(r->conf.port[0]));
     }
     return rc < 0 ? rc : vmconf_check(&r->conf, err);
 }

@@ -7,6 +7,7 @@
 #include "bootdisk/child.h"
 #include "cli/args.h"
 #include "cli/status.h"
+#include "net/helper.h"
 
 /* With 0, 1 or 2 closed, the next file that is opened would become standard
  * input or output. Those three are for child processes, too. */
@@ -32,6 +33,8 @@ int main(int argc, char **argv)
 
     if (argc == 2 && strcmp(argv[1], CHILD_ROLE) == 0)
         _exit(child_main());
+    if (argc == 1 && strcmp(argv[0], HELPER_NAME) == 0)
+        return helper_main(); /* husk has started itself */
     open_standard_fds();
     log_init_from_env();
     if (argc < 2) {

@@ -38,6 +38,22 @@ static int set_label(struct settings *s, const char *text, struct err *err)
     return settings_set(s, key, eq + 1, err);
 }
 
+static int add_port(struct settings *s, const char *text, struct err *err)
+{
+    const char *was = settings_text(s, "ports");
+    char *all = NULL;
+    struct vmconf_port port;
+    int rc = vmconf_parse_port(text, &port, err);
+
+    if (rc < 0)
+        return rc;
+    if (asprintf(&all, "%s%s%s", was ? was : "", was ? " " : "", text) < 0)
+        return err_set(err, -ENOMEM, "--publish: out of memory");
+    rc = settings_set(s, "ports", all, err);
+    free(all);
+    return rc;
+}
+
 int make_options(const struct args *a, struct settings *s, struct err *err)
 {
     static const struct {
@@ -46,6 +62,7 @@ int make_options(const struct args *a, struct settings *s, struct err *err)
     } map[] = {{"memory", "memory", false},
                {"cpus", "cpus", false},
                {"cpu", "cpu", false},
+               {"net", "net", false},
                {"kernel", "boot.kernel", true},
                {"initrd", "boot.initrd", true},
                {"append", "boot.append", false},
@@ -66,8 +83,13 @@ int make_options(const struct args *a, struct settings *s, struct err *err)
         if (rc == 0 && value)
             rc = settings_set(s, map[i].key, value, err);
     }
-    for (int i = 0; rc == 0 && i < a->nr_options; i++)
-        if (strcmp(a->verb->options[a->options[i].row].name, "label") == 0)
+    for (int i = 0; rc == 0 && i < a->nr_options; i++) {
+        const char *name = a->verb->options[a->options[i].row].name;
+
+        if (strcmp(name, "label") == 0)
             rc = set_label(s, a->options[i].value, err);
+        else if (strcmp(name, "publish") == 0)
+            rc = add_port(s, a->options[i].value, err);
+    }
     return rc;
 }

@@ -35,6 +35,10 @@ static const struct vmconf_info create_options[] = {
     {"memory", 'm', "SIZE", "memory, in MiB or with K, M, G or T behind it"},
     {"cpus", 'c', "N", "virtual CPUs, 1 to 255"},
     {"cpu", 0, "MODEL", "husk-v3, husk-v2 or host"},
+    {"net", 0, "NAME", "network: user (default) or none"},
+    {"publish", 'p', "PORTS",
+     "let HOST reach a port of the guest: [ADDRESS:]HOST:GUEST[/udp]; may be "
+     "given again"},
     {"kernel", 'k', "FILE", "kernel to boot"},
     {"initrd", 'i', "FILE", "initial RAM disk"},
     {"append", 'a', "TEXT", "kernel command line"},
@@ -154,6 +158,11 @@ const struct verb verbs[NR_VERBS] = {
      1, MANY, WORDS_VM, cmd_protect},
     {"unprotect", "", "VM...", "let VMs be deleted", "", NO_OPTIONS, COMMON, 1,
      MANY, WORDS_VM, cmd_unprotect},
+    {"port", "", "add|rm|list VM [PORT...]",
+     "let this host reach ports of a VM",
+     "PORT is [ADDRESS:]HOST:GUEST[/udp]; ADDRESS is 127.0.0.1 unless given.\n"
+     "It counts at once if the VM runs, and at each start from then on.",
+     NO_OPTIONS, COMMON, 2, MANY, WORDS_NONE, cmd_port},
     {"snapshot", "snap", "VM [SNAP]", "keep a VM's disks as they are now",
      "Also while it runs. The settings are kept, too.",
      OPTIONS(snapshot_options), COMMON, 1, 2, WORDS_VM, cmd_snapshot},

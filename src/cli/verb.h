@@ -43,7 +43,7 @@ struct verb {
     int (*run)(struct args *a); /* returns the exit status */
 };
 
-enum { NR_VERBS = 27 };
+enum { NR_VERBS = 28 };
 extern const struct verb verbs[NR_VERBS];
 
 /* By name or alias; NULL if there is none. */
@@ -68,6 +68,7 @@ int cmd_recover(struct args *a);
 int cmd_purge(struct args *a);
 int cmd_protect(struct args *a);
 int cmd_unprotect(struct args *a);
+int cmd_port(struct args *a);
 int cmd_snapshot(struct args *a);
 int cmd_snapshots(struct args *a);
 int cmd_restore(struct args *a);

@@ -24,6 +24,8 @@ enum kind {
     KIND_PATH,
     KIND_DISKS,
     KIND_MAC,
+    KIND_NET,
+    KIND_PORTS,
     KIND_PLACE,
     KIND_BUS,
     KIND_BOOL
@@ -159,6 +161,36 @@ static bool is_boot_order(const char *text)
     return bootorder_parse(text, "boot.order", &order, &err) == 0;
 }
 
+bool settings_port(const char *ports, unsigned n, char text[VMCONF_PORT_TEXT])
+{
+    for (ports += strspn(ports, " "); *ports; ports += strspn(ports, " ")) {
+        size_t len = strcspn(ports, " ");
+
+        if (n-- == 0) {
+            (void)snprintf(text, VMCONF_PORT_TEXT, "%.*s",
+                           (int)(len < MAX_KEY ? len : MAX_KEY), ports);
+            return true;
+        }
+        ports += len;
+    }
+    return false;
+}
+
+static bool are_ports(const char *text)
+{
+    char one[VMCONF_PORT_TEXT];
+    struct vmconf_port port;
+    struct err err;
+    unsigned n = 0;
+
+    if (!is_printable(text, MAX_TEXT))
+        return false;
+    for (; settings_port(text, n, one); n++)
+        if (n == VMCONF_MAX_PORTS || vmconf_parse_port(one, &port, &err) < 0)
+            return false;
+    return true;
+}
+
 static bool text_is(enum kind kind, const char *text)
 {
     static const char *const engines[] = {"auto", "jit", NULL};
@@ -169,7 +201,11 @@ static bool text_is(enum kind kind, const char *text)
     static const char *const places[] = {"stdio", "none", NULL};
     static const char *const buses[] = {"virtio", "ide", NULL};
 
+    static const char *const nets[] = {"user", "none", NULL};
+
     switch (kind) {
+    case KIND_NET: return is_one_of(text, nets);
+    case KIND_PORTS: return are_ports(text);
     case KIND_UUID:
         return has_form(text, "xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx");
     case KIND_MAC: return has_form(text, "xx:xx:xx:xx:xx:xx");
@@ -246,6 +282,9 @@ static const char *form_of(enum kind kind)
                "semicolons "
                "between";
     case KIND_MAC: return "six bytes: 52:54:00:12:34:56";
+    case KIND_NET: return "user or none";
+    case KIND_PORTS:
+        return "ports, [ADDRESS:]HOST:GUEST[/udp], with spaces between";
     case KIND_PLACE: return "stdio or none";
     case KIND_BUS: return "virtio or ide";
     case KIND_BOOL: return "yes or no";

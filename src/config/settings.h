@@ -8,6 +8,7 @@
 
 #include "base/compiler.h"
 #include "base/err.h"
+#include "config/vmconf.h"
 
 /*
  * The settings of a VM as its file keeps them: a JSON object (RFC 8259) of the
@@ -70,6 +71,9 @@ bool settings_flag(const struct settings *s, const char *key);
 /* The n-th of the further disks, for vmconf_parse_disk; NULL behind the last.
  */
 const char *settings_disk(const struct settings *s, unsigned n);
+
+/* The n-th of a text of the setting "ports"; false behind the last. */
+bool settings_port(const char *ports, unsigned n, char text[VMCONF_PORT_TEXT]);
 
 /* Any key of the object's own ("file", "parent"): texts. NULL takes it away. */
 const char *settings_own(const struct settings *s, const char *key);

@@ -21,6 +21,7 @@ void vmconf_init(struct vmconf *conf)
         .cpu = "husk-v3",
         .reboot = true,
         .serial = "stdio",
+        .mac = "52:54:00:12:34:56",
     };
 }
 
@@ -172,6 +173,40 @@ static int set_control(struct vmconf *conf, const char *value, struct err *err)
     return 0;
 }
 
+static int set_net(struct vmconf *conf, const char *value, struct err *err)
+{
+    if (strcmp(value, "user") == 0)
+        conf->net = VMCONF_NET_USER;
+    else if (strcmp(value, "none") == 0)
+        conf->net = VMCONF_NET_NONE;
+    else
+        return err_set(err, -EINVAL, "--net: '%s' is neither user nor none",
+                       value);
+    return 0;
+}
+
+static int add_port(struct vmconf *conf, const char *value, struct err *err)
+{
+    struct vmconf_port port;
+    int rc = vmconf_parse_port(value, &port, err);
+
+    if (rc < 0)
+        return rc;
+    if (conf->nr_ports == VMCONF_MAX_PORTS)
+        return err_set(err, -EINVAL,
+                       "--publish: a machine has %d ports at most",
+                       VMCONF_MAX_PORTS);
+    conf->port[conf->nr_ports++] = value;
+    return 0;
+}
+
+bool vmconf_has_net(const struct vmconf *conf)
+{
+    if (conf->net != VMCONF_NET_AUTO)
+        return conf->net == VMCONF_NET_USER;
+    return conf->vm_disk || conf->nr_disks || conf->nr_isos || conf->nr_ports;
+}
+
 int vmconf_set(struct vmconf *conf, enum vmconf_option opt, const char *value,
                struct err *err)
 {
@@ -194,6 +229,8 @@ int vmconf_set(struct vmconf *conf, enum vmconf_option opt, const char *value,
     case VMCONF_ISO: return add_iso(conf, value, err);
     case VMCONF_CONTROL: return set_control(conf, value, err);
     case VMCONF_GDB: return set_gdb(conf, value, err);
+    case VMCONF_NET: return set_net(conf, value, err);
+    case VMCONF_PUBLISH: return add_port(conf, value, err);
     case VMCONF_NO_REBOOT: conf->reboot = false; return 0;
     case VMCONF_DEBUG_EXIT: conf->debug_exit = true; return 0;
     case VMCONF_NR_OPTIONS: break;
@@ -250,6 +287,9 @@ int vmconf_check(const struct vmconf *conf, struct err *err)
 
     if (rc < 0)
         return rc;
+    if (conf->nr_ports && conf->net == VMCONF_NET_NONE)
+        return err_set(err, -EINVAL,
+                       "--publish: a machine without network has no ports");
     if (same(conf->serial, conf->console))
         return err_set(err, -EINVAL,
                        "--serial and --console cannot both be '%s': the input "

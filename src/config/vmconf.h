@@ -48,6 +48,22 @@ struct vmconf_disk {
     char serial[VMCONF_DISK_SERIAL + 1];
 };
 
+/* What --publish says. */
+enum { VMCONF_PORT_ADDRESS = 46, VMCONF_PORT_TEXT = 80, VMCONF_MAX_PORTS = 64 };
+
+struct vmconf_port {
+    char address[VMCONF_PORT_ADDRESS]; /* of the host */
+    bool ip6;
+    bool udp;
+    uint16_t host, guest;
+};
+
+enum vmconf_net {
+    VMCONF_NET_AUTO, /* user if there is a disk, else none */
+    VMCONF_NET_NONE,
+    VMCONF_NET_USER
+};
+
 enum vmconf_firmware {
     VMCONF_FIRMWARE_AUTO, /* none with a kernel, or if one is found on the
                              disk; else as the disk wants it */
@@ -80,6 +96,10 @@ struct vmconf {
     unsigned nr_isos;
     bool vm_disk;        /* there is a disk that no option names: a VM's own */
     const char *control; /* path of a socket, NULL = none */
+    enum vmconf_net net;
+    const char *mac;                    /* "52:54:00:12:34:56" */
+    const char *port[VMCONF_MAX_PORTS]; /* for vmconf_parse_port */
+    unsigned nr_ports;
     bool reboot, debug_exit;
 };
 
@@ -112,5 +132,19 @@ MUST_CHECK int vmconf_parse_size(const char *text, uint64_t *bytes);
  */
 MUST_CHECK int vmconf_parse_disk(const char *text, struct vmconf_disk *disk,
                                  struct err *err);
+
+/* "[ADDRESS:]HOST:GUEST[/udp]", where ADDRESS is 127.0.0.1 if it is not given,
+ * and in brackets if it is one of IPv6. -EINVAL with err. */
+MUST_CHECK int vmconf_parse_port(const char *text, struct vmconf_port *port,
+                                 struct err *err);
+/* Whether both are the same port of the host. */
+bool vmconf_same_port(const struct vmconf_port *a, const struct vmconf_port *b);
+void vmconf_print_port(const struct vmconf_port *p,
+                       char text[VMCONF_PORT_TEXT]);
+/* Six bytes in hexadecimal with colons between, no group's. -EINVAL. */
+MUST_CHECK int vmconf_parse_mac(const char *text, uint8_t mac[6]);
+
+/* Whether there is a network card, once vmconf_check has passed. */
+bool vmconf_has_net(const struct vmconf *conf);
 
 #endif

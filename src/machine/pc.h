@@ -12,8 +12,10 @@
 #include "cpu/vcpu.h"
 #include "devices/pc/uart16550.h"
 #include "devices/virtio/virtio_console.h"
+#include "devices/virtio/virtio_net.h"
 #include "event/loop.h"
 #include "machine/firmware.h"
+#include "net/net.h"
 
 /*
  * The PC as a whole: an i440FX/PIIX board with its devices at their classic
@@ -83,6 +85,8 @@ struct pc_config {
     struct blk *cds[PC_MAX_CDS]; /* what is in the CD-ROM drives, borrowed until
                                     pc_free or pc_change_cd; NULL = nothing */
     unsigned nr_cds;             /* drives */
+    const struct net_ops *net;   /* behind the network card; NULL = no card */
+    uint8_t mac[6];
     /* pc_stuck_requests left 0 or came back to it. Any thread, locks held: may
      * arm a timer. NULL = nobody cares. */
     void (*disk_stuck)(void *opaque);
@@ -135,6 +139,9 @@ void pc_drain_disks(struct pc *pc);
 /* Requests that the host had no space for: they wait for pc_retry_stuck. */
 unsigned pc_stuck_requests(struct pc *pc);
 void pc_retry_stuck(struct pc *pc);
+
+/* The network card; NULL if there is none. */
+struct virtio_net *pc_net(struct pc *pc);
 
 struct vcpu_set *pc_vcpus(struct pc *pc);
 /* Where input for the guest goes. */

@@ -19,6 +19,7 @@
 #include "devices/pc/reset_port.h"
 #include "devices/pci/i440fx.h"
 #include "devices/virtio/virtio_blk.h"
+#include "devices/virtio/virtio_net.h"
 #include "devices/virtio/virtio_pci.h"
 #include "devices/virtio/virtio_rng.h"
 #include "machine/image.h"
@@ -33,6 +34,12 @@ struct pc_disk_dev {
     bool ide;           /* instead of vb and pci: */
     unsigned ide_drive; /* which of the function's */
     char name[16];      /* "disk0" */
+};
+
+struct pc_net_dev {
+    struct virtio_net vn;
+    struct virtio_pci pci;
+    bool plugged;
 };
 
 /* Inside of struct pc, shared by pc.c and the files pc_*.c. */
@@ -75,6 +82,7 @@ struct pc {
     struct virtio_console console;
     struct virtio_pci console_pci;
     struct vga vga;           /* if cfg.vga */
+    struct pc_net_dev *net;   /* NULL = none */
     struct pc_disk_dev *disk; /* nr_disks of them */
     unsigned nr_disks;
     struct ide *ide; /* NULL: there is no drive on it */
@@ -147,6 +155,12 @@ MUST_CHECK int pc_plug_ide(struct pc *pc, struct err *err);
 size_t pc_ide_path(const struct pc *pc, unsigned drive, char *text,
                    size_t size);
 unsigned pc_cd_drive(unsigned cd);
+/* pc_net.c: the same for the network card. */
+MUST_CHECK int pc_make_net(struct pc *pc, struct err *err);
+void pc_drop_net(struct pc *pc);
+MUST_CHECK int pc_plug_net(struct pc *pc, struct err *err);
+void pc_unplug_net(struct pc *pc);
+void pc_reset_net(struct pc *pc);
 
 /* pc.c: remember an event for the owner. Any thread, any locks held. */
 void pc_post(struct pc *pc, enum pc_event ev, uint32_t value);

@@ -39,6 +39,23 @@ static const char *state_of(const struct commands *c)
     return c->paused ? "paused" : "running";
 }
 
+static json_t *ports_status(const struct commands *c)
+{
+    json_t *all = json_array();
+    const struct vmconf_port *ports;
+    char text[VMCONF_PORT_TEXT];
+    unsigned nr = 0;
+
+    if (!c->network->user)
+        return all;
+    ports = net_user_ports(c->network->user, &nr);
+    for (unsigned i = 0; i < nr; i++) {
+        vmconf_print_port(&ports[i], text);
+        (void)json_array_append_new(all, json_string(text));
+    }
+    return all;
+}
+
 static int do_status(struct commands *c, json_t **result)
 {
     json_t *disks = json_array(), *cds = json_array();
@@ -48,12 +65,13 @@ static int do_status(struct commands *c, json_t **result)
         (void)json_array_append_new(disks, disk_status(&c->disks->disk[i]));
     for (unsigned i = 0; i < c->cds->nr; i++)
         (void)json_array_append_new(cds, cd_status(c, i));
-    *result = json_pack("{s:s, s:I, s:I, s:I, s:{s:o, s:b}, s:o, s:o}", "state",
-                        state_of(c), "pid", (json_int_t)getpid(), "cpus",
-                        (json_int_t)c->cfg->conf->cpus, "memory",
+    *result = json_pack("{s:s, s:I, s:I, s:I, s:{s:o, s:b}, s:o, s:o, s:o}",
+                        "state", state_of(c), "pid", (json_int_t)getpid(),
+                        "cpus", (json_int_t)c->cfg->conf->cpus, "memory",
                         (json_int_t)c->cfg->conf->memory, "boots", "text",
                         control_text(c->direct->how), "direct",
-                        (int)c->direct->direct, "disks", disks, "cds", cds);
+                        (int)c->direct->direct, "disks", disks, "cds", cds,
+                        "ports", ports_status(c));
     return *result ? 0 : -ENOMEM;
 }
 
@@ -188,6 +206,9 @@ int commands_run(void *commands, const struct control_msg *msg, json_t **result,
                           err);
     case CONTROL_CD_EJECT:
         return cds_change(c->cds, c->pc, msg->drive, NULL, msg->force, err);
+    case CONTROL_PORT_ADD: return network_publish(c->network, msg->name, err);
+    case CONTROL_PORT_REMOVE:
+        return network_unpublish(c->network, msg->name, err);
     case CONTROL_PAUSE: return do_pause(c);
     case CONTROL_RESUME: return do_resume(c);
     case CONTROL_QUIT: loop_stop(c->loop, VMM_EXIT_OK); return 0;

@@ -6,6 +6,7 @@
 #include "vmm/direct.h"
 #include "vmm/disks.h"
 #include "vmm/keyboard.h"
+#include "vmm/network.h"
 #include "vmm/stuck.h"
 #include "vmm/vmm.h"
 
@@ -16,6 +17,7 @@ struct commands {
     struct pc *pc;
     struct disks *disks;
     struct cds *cds;
+    struct network *network;
     struct stuck *stuck;
     struct keyboard *keyboard;
     const struct direct *direct;

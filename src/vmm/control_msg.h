@@ -34,6 +34,8 @@ enum control_cmd {
     CONTROL_DISK_RECLAIM, /* which is read no more */
     CONTROL_CD_INSERT,    /* file; drive and force may be missing */
     CONTROL_CD_EJECT,     /* drive and force may be missing */
+    CONTROL_PORT_ADD,     /* name: as --publish has it */
+    CONTROL_PORT_REMOVE,  /* the same */
     CONTROL_PAUSE,
     CONTROL_RESUME,
     CONTROL_QUIT,

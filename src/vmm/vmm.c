@@ -23,6 +23,7 @@
 #include "vmm/commands.h"
 #include "vmm/console.h"
 #include "vmm/direct.h"
+#include "vmm/network.h"
 #include "vmm/tty.h"
 
 struct vmm {
@@ -33,6 +34,7 @@ struct vmm {
     struct console serial, hvc, debugcon;
     struct disks disks;
     struct cds cds;
+    struct network network;
     struct stuck stuck;
     struct keyboard keyboard;
     struct direct direct;
@@ -363,6 +365,7 @@ static int make_machine(struct vmm *vm, struct err *err)
         cfg.debugcon = debugcon_write;
         cfg.debugcon_opaque = &vm->debugcon;
     }
+    network_fill(&vm->network, &cfg);
     return pc_new(&vm->pc, &cfg, vm->loop, err);
 }
 
@@ -389,6 +392,7 @@ static int make_control(struct vmm *vm, struct err *err)
                                      .pc = vm->pc,
                                      .disks = &vm->disks,
                                      .cds = &vm->cds,
+                                     .network = &vm->network,
                                      .stuck = &vm->stuck,
                                      .keyboard = &vm->keyboard,
                                      .direct = &vm->direct};
@@ -406,6 +410,8 @@ static int run_machine(struct vmm *vm, int *status, struct err *err)
     if (rc < 0)
         return rc;
     rc = make_control(vm, err);
+    if (rc == 0)
+        rc = network_start(&vm->network, vm->pc, err);
     if (rc == 0)
         rc = open_consoles(vm, err);
     if (rc == 0) {
@@ -438,18 +444,23 @@ static int run_with_loop(struct vmm *vm, int *status, struct err *err)
     rc = cds_open(&vm->cds, vm->conf, err);
     if (rc < 0)
         goto close_disks;
+    rc = network_open(&vm->network, vm->conf, vm->loop, err);
+    if (rc < 0)
+        goto close_cds;
     stuck_init(&vm->stuck, vm->loop);
     rc = make_machine(vm, err);
     vm->stuck.pc = vm->pc;
     if (rc < 0)
-        goto close_cds;
+        goto close_network;
     keyboard_init(&vm->keyboard, pc_keyboard(vm->pc), vm->loop);
     rc = run_machine(vm, status, err);
     keyboard_fini(&vm->keyboard);
     pc_free(vm->pc);
 
-close_cds:
+close_network:
     stuck_fini(&vm->stuck);
+    network_close(&vm->network);
+close_cds:
     cds_close(&vm->cds);
 close_disks:
     if (disks_close(&vm->disks) < 0 && rc == 0)

@@ -27,7 +27,12 @@
 
 enum { VIRTIO_MAX_QUEUES = 16 };
 
-enum virtio_id { VIRTIO_ID_BLK = 2, VIRTIO_ID_CONSOLE = 3, VIRTIO_ID_RNG = 4 };
+enum virtio_id {
+    VIRTIO_ID_NET = 1,
+    VIRTIO_ID_BLK = 2,
+    VIRTIO_ID_CONSOLE = 3,
+    VIRTIO_ID_RNG = 4
+};
 
 #define VIRTIO_F_INDIRECT_DESC ((uint64_t)1 << 28)
 #define VIRTIO_F_EVENT_IDX     ((uint64_t)1 << 29)

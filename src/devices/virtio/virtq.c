@@ -371,29 +371,50 @@ static void report_written(const struct virtq *vq,
     }
 }
 
-void virtq_push_head(struct virtq *vq, uint16_t head, uint64_t written)
+static void put_used(struct virtq *vq, unsigned n, uint16_t head,
+                     uint64_t written)
 {
     struct virtq_used_elem elem = {head, (uint32_t)written};
-    size_t slot = vq->st.next_used & (vq->st.size - 1u);
+    size_t slot = (vq->st.next_used + n) & (vq->st.size - 1u);
     size_t off = RING_ENTRIES + USED_ENTRY * slot;
 
-    if (!vq->st.enabled || vq->broken)
-        return;
     if (written > UINT32_MAX)
         elem.len = UINT32_MAX;
     memcpy(vq->h_used + off, &elem, sizeof(elem));
     gmem_written(vq->gm, vq->st.used + off, sizeof(elem));
-    store16(vq, RING_IDX, ++vq->st.next_used);
 }
 
-void virtq_push(struct virtq *vq, const struct virtq_chain *chain,
-                uint64_t written)
+void virtq_publish(struct virtq *vq, unsigned nr)
+{
+    if (!vq->st.enabled || vq->broken)
+        return;
+    vq->st.next_used = (uint16_t)(vq->st.next_used + nr);
+    store16(vq, RING_IDX, vq->st.next_used);
+}
+
+void virtq_put(struct virtq *vq, unsigned n, const struct virtq_chain *chain,
+               uint64_t written)
 {
     assert(written <= chain->in_bytes);
     if (!vq->st.enabled || vq->broken)
         return;
     report_written(vq, chain, written);
-    virtq_push_head(vq, chain->head, written);
+    put_used(vq, n, chain->head, written);
+}
+
+void virtq_push_head(struct virtq *vq, uint16_t head, uint64_t written)
+{
+    if (!vq->st.enabled || vq->broken)
+        return;
+    put_used(vq, 0, head, written);
+    virtq_publish(vq, 1);
+}
+
+void virtq_push(struct virtq *vq, const struct virtq_chain *chain,
+                uint64_t written)
+{
+    virtq_put(vq, 0, chain, written);
+    virtq_publish(vq, 1);
 }
 
 bool virtq_should_notify(struct virtq *vq)

@@ -112,6 +112,11 @@ void virtq_push(struct virtq *vq, const struct virtq_chain *chain,
 /* The same by one who kept only the chain's head, and has reported the bytes
  * to gmem_written. */
 void virtq_push_head(struct virtq *vq, uint16_t head, uint64_t written);
+/* Several chains that the driver shall see at once: virtq_put the n-th of them
+ * (0 ...), as virtq_push, then virtq_publish how many. */
+void virtq_put(struct virtq *vq, unsigned n, const struct virtq_chain *chain,
+               uint64_t written);
+void virtq_publish(struct virtq *vq, unsigned nr);
 /* Whether the driver wants a notification for what was pushed since the last
  * call. */
 bool virtq_should_notify(struct virtq *vq);

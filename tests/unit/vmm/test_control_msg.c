@@ -33,6 +33,8 @@ static void each_command_is_known(void **state)
         {"{\"do\":\"disk-reclaim\"}", CONTROL_DISK_RECLAIM},
         {"{\"do\":\"cd-insert\",\"file\":\"a\"}", CONTROL_CD_INSERT},
         {"{\"do\":\"cd-eject\"}", CONTROL_CD_EJECT},
+        {"{\"do\":\"port-add\",\"port\":\"1:2\"}", CONTROL_PORT_ADD},
+        {"{\"do\":\"port-remove\",\"port\":\"1:2\"}", CONTROL_PORT_REMOVE},
         {"{\"do\":\"pause\"}", CONTROL_PAUSE},
         {"{\"do\":\"resume\"}", CONTROL_RESUME},
         {"{\"id\":null,\"do\":\"quit\"}", CONTROL_QUIT},

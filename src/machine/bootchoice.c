@@ -179,12 +179,22 @@ static void choose(struct bootchoice *out, enum firmware_kind firmware,
                    const char *why)
 {
     out->firmware = firmware;
+    out->boots = true;
     (void)snprintf(out->why, sizeof(out->why), "%s", why);
+}
+
+static void find_nothing(struct bootchoice *out, const char *why)
+{
+    choose(out, FIRMWARE_BIOS, why);
+    out->boots = false;
 }
 
 static void choose_by_gpt(const struct look *l, struct bootchoice *out)
 {
-    if (!l->esp)
+    if (!l->esp && !has_code(l))
+        find_nothing(out, "its partition table is a GPT without an EFI system "
+                          "partition, and there is no boot sector");
+    else if (!l->esp)
         choose(out, FIRMWARE_BIOS,
                "its partition table is a GPT without an EFI system partition");
     else if (has_code(l) && (l->bios_place || is_active(l)))
@@ -198,19 +208,21 @@ static void choose_by_gpt(const struct look *l, struct bootchoice *out)
 
 static void choose_by_mbr(const struct look *l, struct bootchoice *out)
 {
-    if (l->gpt_seen)
-        choose(out, FIRMWARE_BIOS, "its partition table, a GPT, is damaged");
-    else if (!is_boot_sector(l))
+    if (l->gpt_seen && !has_code(l))
+        find_nothing(out, "its partition table, a GPT, is damaged");
+    else if (l->gpt_seen)
         choose(out, FIRMWARE_BIOS,
-               "it has neither a boot sector nor a partition table");
+               "it has a boot sector, and its partition table, a GPT, is "
+               "damaged");
+    else if (!is_boot_sector(l))
+        find_nothing(out, "it has neither a boot sector nor a partition table");
     else if (has_esp_type(l) && !(has_code(l) && is_active(l)))
         choose(out, FIRMWARE_UEFI,
                "it has an EFI system partition and no boot loader for a BIOS");
     else if (has_code(l))
         choose(out, FIRMWARE_BIOS, "it has a boot sector for a BIOS");
     else
-        choose(out, FIRMWARE_BIOS,
-               "it has a partition table, but nothing to boot");
+        find_nothing(out, "it has a partition table, but nothing to boot");
 }
 
 void bootchoice_look(bootchoice_read_fn *read, void *opaque, uint64_t size,
@@ -219,11 +231,11 @@ void bootchoice_look(bootchoice_read_fn *read, void *opaque, uint64_t size,
     struct look l = {.read = read, .opaque = opaque, .size = size};
 
     if (size < 2 * (uint64_t)BOOTCHOICE_SECTOR) {
-        choose(out, FIRMWARE_BIOS, "it is too small for a partition table");
+        find_nothing(out, "it is too small for a partition table");
         return;
     }
     if (!read_at(&l, 0, l.mbr, sizeof(l.mbr))) {
-        choose(out, FIRMWARE_BIOS, "its first sector cannot be read");
+        find_nothing(out, "its first sector cannot be read");
         return;
     }
     read_gpt(&l);
@@ -231,4 +243,79 @@ void bootchoice_look(bootchoice_read_fn *read, void *opaque, uint64_t size,
         choose_by_gpt(&l, out);
     else
         choose_by_mbr(&l, out);
+}
+
+/* --- CDs ------------------------------------------------------------------ */
+
+/* El Torito 1.0, figures 2 to 5 */
+enum {
+    CD_SECTOR = 2048,
+    CD_RECORD = 17, /* sector of the boot record */
+    CD_CATALOGUE = 0x47,
+    CD_ENTRY = 32,
+    CD_BOOTABLE = 0x88,
+    CD_HEADER = 0x90,
+    CD_LAST_HEADER = 0x91,
+    CD_EXTENSION = 0x44,
+    CD_PLATFORM_PC = 0x00,
+    CD_PLATFORM_EFI = 0xef
+};
+
+struct cd_look {
+    bool pc, efi; /* what can be booted there */
+};
+
+static void note_cd_entry(struct cd_look *c, uint8_t platform, const uint8_t *e)
+{
+    if (e[0] != CD_BOOTABLE)
+        return;
+    c->pc |= platform == CD_PLATFORM_PC;
+    c->efi |= platform == CD_PLATFORM_EFI;
+}
+
+/* One sector of it: the validation entry, the first entry, then headers with
+ * their entries behind them. */
+static void read_catalogue(struct cd_look *c, const uint8_t *cat)
+{
+    uint8_t platform = cat[1];
+    bool more = true;
+
+    if (cat[0] != 1 || cat[30] != 0x55 || cat[31] != 0xaa)
+        return;
+    note_cd_entry(c, platform, cat + CD_ENTRY);
+    for (unsigned at = 2 * CD_ENTRY; at < CD_SECTOR; at += CD_ENTRY) {
+        const uint8_t *e = cat + at;
+
+        if (e[0] == CD_HEADER || e[0] == CD_LAST_HEADER) {
+            if (!more)
+                return;
+            more = e[0] == CD_HEADER;
+            platform = e[1];
+        } else if (e[0] != CD_EXTENSION) {
+            note_cd_entry(c, platform, e);
+        }
+    }
+}
+
+void bootchoice_look_cd(bootchoice_read_fn *read, void *opaque, uint64_t size,
+                        struct bootchoice *out)
+{
+    const struct look l = {.read = read, .opaque = opaque, .size = size};
+    struct cd_look c = {.pc = false};
+    uint8_t sector[CD_SECTOR];
+
+    if (!read_at(&l, (uint64_t)CD_RECORD * CD_SECTOR, sector, CD_SECTOR) ||
+        memcmp(sector, "\0CD001\1EL TORITO SPECIFICATION", 30) != 0) {
+        find_nothing(out, "it is no CD that boots");
+        return;
+    }
+    if (read_at(&l, (uint64_t)get_le32(sector + CD_CATALOGUE) * CD_SECTOR,
+                sector, CD_SECTOR))
+        read_catalogue(&c, sector);
+    if (c.pc)
+        choose(out, FIRMWARE_BIOS, "it is a CD that a BIOS boots");
+    else if (c.efi)
+        choose(out, FIRMWARE_UEFI, "it is a CD that only UEFI boots");
+    else
+        find_nothing(out, "it is a CD with nothing to boot for a PC");
 }

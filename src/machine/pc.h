@@ -57,6 +57,12 @@ struct pc_vars {
     void *opaque;
 };
 
+enum pc_vga {
+    PC_VGA_NONE,
+    PC_VGA_FIRMWARE, /* while firmware starts the machine, and not a kernel */
+    PC_VGA_ALWAYS
+};
+
 struct pc_config {
     const char *engine;           /* "auto", "jit" */
     const struct engine_ops *ops; /* this one whatever engine says (tests) */
@@ -69,7 +75,7 @@ struct pc_config {
     const struct pc_vars *vars;  /* UEFI: who keeps them if no file does;
                                     borrowed until pc_free. NULL = nobody */
     struct bootorder boot;       /* for firmware */
-    bool vga;                    /* have a screen */
+    enum pc_vga vga;             /* the screen */
     const char *kernel, *initrd; /* paths; initrd may be NULL. Borrowed until
                                     pc_free, as is append. */
     const char *append;          /* command line */
@@ -148,7 +154,7 @@ struct vcpu_set *pc_vcpus(struct pc *pc);
 struct uart16550 *pc_uart(struct pc *pc);
 struct virtio_console *pc_console(struct pc *pc);
 struct i8042 *pc_keyboard(struct pc *pc);
-/* The screen; NULL = there is none. */
+/* The screen; NULL = there is none. It can come and go by a reset. */
 struct vga *pc_vga(struct pc *pc);
 
 #endif

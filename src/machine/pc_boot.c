@@ -92,8 +92,9 @@ static int load_kernel(struct pc *pc, const struct boot_source *src,
 /* The files' bytes are only held during the load. */
 static int read_and_load(struct pc *pc, struct x86_state *st, struct err *err)
 {
-    struct boot_source src = {
-        .cmdline = pc->cfg.append, .rsdp = PC_TABLES, .vga = pc->cfg.vga};
+    struct boot_source src = {.cmdline = pc->cfg.append,
+                              .rsdp = PC_TABLES,
+                              .vga = pc_vga(pc) != NULL};
     uint8_t *kernel = NULL, *initrd = NULL;
     int rc =
         image_read(&pc->kernel, KERNEL_FILE_MAX, &kernel, &src.kernel_len, err);
@@ -127,11 +128,14 @@ static void set_cpu(struct pc *pc, unsigned i, struct x86_state *st)
 /* What is the same for any kernel; st is of the first CPU. */
 static int prepare(struct pc *pc, struct x86_state *st, struct err *err)
 {
-    int rc = pci_assign_resources(&pc->pci, err);
+    int rc;
+
+    pc_show_vga(pc, false);
+    rc = pci_assign_resources(&pc->pci, err);
 
     if (rc < 0)
         return rc;
-    if (pc->cfg.vga)
+    if (pc_vga(pc))
         vga_set_text_mode(&pc->vga);
     i440fx_open_shadow(&pc->board);
     rc = load_acpi(pc, err);
@@ -174,6 +178,7 @@ static int load_found(struct pc *pc, struct boot_source *src, struct err *err)
     if (rc < 0)
         return rc;
     src->rsdp = PC_TABLES;
+    src->vga = pc_vga(pc) != NULL;
     bootmem_init(&bm, &pc->gmem, &pc->layout);
     rc = boot_linux_load(&bm, src, &st, err);
     if (rc == 0)

@@ -267,6 +267,8 @@ int pc_boot_firmware(struct pc *pc, struct err *err)
     struct x86_state st;
     int rc = load_rom(pc, err);
 
+    pc_show_vga(pc, true);
+
     if (rc < 0)
         return rc;
     for (unsigned i = 0; i < pc->cfg.cpus; i++) {

@@ -139,6 +139,8 @@ MUST_CHECK int pc_make_vga(struct pc *pc, struct err *err);
 void pc_drop_vga(struct pc *pc);
 MUST_CHECK int pc_plug_vga(struct pc *pc, struct err *err);
 void pc_reset_vga(struct pc *pc);
+/* After a reset: who starts the machine? */
+void pc_show_vga(struct pc *pc, bool firmware);
 
 /* pc_disk.c: the devices; their PCI functions, which go after the host. */
 MUST_CHECK int pc_make_disks(struct pc *pc, struct err *err);

@@ -115,7 +115,7 @@ static bool is_wanted(const struct pc *pc, enum map_condition when)
     case MAP_DEBUG_EXIT: return pc->cfg.debug_exit;
     case MAP_UEFI: return pc->cfg.firmware == FIRMWARE_UEFI;
     case MAP_NOT_UEFI: return pc->cfg.firmware != FIRMWARE_UEFI;
-    case MAP_VGA: return pc->cfg.vga;
+    case MAP_VGA: return pc->cfg.vga != PC_VGA_NONE;
     case MAP_ALWAYS: break;
     }
     return true;

@@ -63,9 +63,14 @@ void pc_reset_vga(struct pc *pc)
         device_reset(&d);
 }
 
+void pc_show_vga(struct pc *pc, bool firmware)
+{
+    pc->vga.pci.absent = pc->cfg.vga == PC_VGA_FIRMWARE && !firmware;
+}
+
 struct vga *pc_vga(struct pc *pc)
 {
-    return pc->cfg.vga ? &pc->vga : NULL;
+    return pc->cfg.vga && !pc->vga.pci.absent ? &pc->vga : NULL;
 }
 
 struct i8042 *pc_keyboard(struct pc *pc)

@@ -263,23 +263,39 @@ static int read_disk(void *blk, uint64_t off, void *buf, uint64_t len)
     return blk_read(blk, off, buf, len);
 }
 
-/* The disk that is booted first says which firmware it wants. */
+/* In the order to boot in, the first disk and the first CD: what boots says
+ * which firmware it wants. */
+static void look_at_media(const struct vmm *vm, struct bootchoice *choice)
+{
+    *choice = (struct bootchoice){.firmware = FIRMWARE_BIOS,
+                                  .why = "there is nothing to boot from"};
+    for (unsigned i = 0; i < BOOTORDER_NR_KINDS; i++) {
+        enum bootorder_kind kind = bootorder_at(&vm->conf->boot, i);
+        struct blk *disk = vm->disks.nr ? vm->disks.disk[0].blk : NULL;
+        struct blk *cd = vm->cds.nr ? vm->cds.cd[0].blk : NULL;
+
+        if (kind == BOOTORDER_DISK && disk)
+            bootchoice_look(read_disk, disk, blk_size(disk), choice);
+        else if (kind == BOOTORDER_CD && cd)
+            bootchoice_look_cd(read_disk, cd, blk_size(cd), choice);
+        if (choice->boots)
+            return;
+    }
+}
+
 static int choose_firmware(const struct vmm *vm, enum firmware_kind *out,
                            struct err *err)
 {
-    struct bootchoice choice = {.firmware = FIRMWARE_BIOS,
-                                .why = "there is no disk"};
-    struct blk *blk = vm->disks.nr ? vm->disks.disk[0].blk : NULL;
+    struct bootchoice choice;
 
-    if (blk)
-        bootchoice_look(read_disk, blk, blk_size(blk), &choice);
+    look_at_media(vm, &choice);
     *out = choice.firmware;
-    log_info("machine", "starts by %s, as of its first disk: %s",
+    log_info("machine", "starts by %s, if by firmware: %s",
              choice.firmware == FIRMWARE_UEFI ? "UEFI" : "a BIOS", choice.why);
     if (vm->conf->firmware_vars && choice.firmware != FIRMWARE_UEFI)
         return err_set(err, -EINVAL,
-                       "--firmware-vars: only UEFI has variables, and the disk "
-                       "boots by a BIOS, as %s; --firmware uefi insists",
+                       "--firmware-vars: only UEFI has variables, and this "
+                       "machine boots by a BIOS: %s; --firmware uefi insists",
                        choice.why);
     return 0;
 }
@@ -298,11 +314,15 @@ static int find_firmware(const struct vmm *vm, enum firmware_kind *out,
 
 /* A kernel that is booted directly has its serial port: it would only lose time
  * over a screen. */
-static bool wants_vga(const struct vmconf *conf, enum firmware_kind firmware)
+static enum pc_vga vga_of(const struct vmconf *conf)
 {
-    if (conf->vga == VMCONF_VGA_AUTO)
-        return firmware != FIRMWARE_NONE;
-    return conf->vga == VMCONF_VGA_STD;
+    switch (conf->vga) {
+    case VMCONF_VGA_NONE: return PC_VGA_NONE;
+    case VMCONF_VGA_STD: return PC_VGA_ALWAYS;
+    case VMCONF_VGA_AUTO: break;
+    }
+    return vmconf_firmware(conf) == VMCONF_FIRMWARE_NONE ? PC_VGA_NONE
+                                                         : PC_VGA_FIRMWARE;
 }
 
 static int on_find_kernel(void *opaque, struct boot_source *src,
@@ -329,6 +349,7 @@ static int make_machine(struct vmm *vm, struct err *err)
         .cpus = conf->cpus,
         .memory = conf->memory,
         .boot = conf->boot,
+        .vga = vga_of(conf),
         .firmware_vars = conf->firmware_vars,
         .vars = vm->cfg->vars,
         .kernel = conf->kernel,
@@ -346,7 +367,6 @@ static int make_machine(struct vmm *vm, struct err *err)
 
     if (rc < 0)
         return rc;
-    cfg.vga = wants_vga(conf, cfg.firmware);
     if (vmconf_direct(conf) && vm->disks.nr) {
         cfg.find_kernel = on_find_kernel;
         cfg.found_done = on_found_done;

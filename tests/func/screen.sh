@@ -165,6 +165,23 @@ grub()
     shows "$2: text is typed" '^1\+1=2; A\|B$'
 }
 
+# A disk that boots and a CD that does.
+order()
+{
+    make_vm "$dir/first.img"
+    start --iso "$media/grub-rescue-cdrom.iso"
+    shows 'the disk is first by itself' 'first disk'
+    start --iso "$media/grub-rescue-cdrom.iso" --boot cd
+    shows 'the CD is when it shall be' '^ .\*GNU/Linux '
+    "$husk" set vm boot.order=cd,disk >/dev/null
+    start --iso "$media/grub-rescue-cdrom.iso"
+    shows 'or by a setting' '^ .\*GNU/Linux '
+    start --boot cd,menu --iso "$media/grub-rescue-cdrom.iso"
+    shows 'the menu waits' '^Press ESC for boot menu'
+    key esc
+    shows 'its order is that, too' '^1\. DVD/CD'
+}
+
 memtest()
 {
     make_vm
@@ -224,6 +241,7 @@ if [ -e /usr/share/seabios/vgabios-stdvga.bin ]; then
     if tests/guests-real/make_media.sh; then
         grub "$media/grub-rescue-floppy.img" "GRUB's floppy image"
         grub "$media/grub-rescue-cdrom.iso" "GRUB's CD image as a disk"
+        order
         memtest
         ipxe
     else

@@ -14,7 +14,7 @@
  *
  * Input: a byte of options; then the disk. Bit 0: its checksums are put right
  * first, so that what they protect is reached, too. Bit 1: it is no disk but
- * the text of an order.
+ * the text of an order. It is looked at as a CD as well.
  */
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -65,6 +65,8 @@ static void look(const uint8_t *data, size_t size, bool right)
         if (d.size >= 1024)
             put_sums_right(&d, d.size / 512 - 1);
     }
+    bootchoice_look_cd(read_disk, &d, d.size, &c);
+    assert(*c.why && memchr(c.why, 0, sizeof(c.why)));
     bootchoice_look(read_disk, &d, d.size, &c);
     assert(c.firmware == FIRMWARE_BIOS || c.firmware == FIRMWARE_UEFI);
     assert(*c.why && memchr(c.why, 0, sizeof(c.why)));

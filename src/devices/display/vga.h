@@ -25,6 +25,8 @@
  * planes' logic byte by byte. Byte p of each four belongs to plane p, so what
  * the window calls address a lies at 4 * a.
  *
+ * A VGA whose function is absent (struct pci_dev) answers nowhere.
+ *
  * Left out on purpose: split screens (line compare), panning, interrupts of the
  * vertical retrace, DDC.
  */

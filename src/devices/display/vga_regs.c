@@ -166,11 +166,14 @@ static void dac_select(struct vga *v, uint8_t val, bool read)
 
 /* --- Ports ---------------------------------------------------------------- */
 
-/* Whether the port is that of the CRT controller's other place. */
+/* Whether nothing answers: it is the port of the CRT controller's other place,
+ * or there is no VGA at the moment. */
 static bool is_elsewhere(const struct vga *v, unsigned port)
 {
     unsigned place = v->st.misc & MISC_COLOR ? VGA_COLOR_PORT : VGA_MONO_PORT;
 
+    if (v->pci.absent)
+        return true;
     return (port & ~0xfu) != VGA_PORT && (port & ~0xfu) != place;
 }
 

@@ -213,6 +213,8 @@ static uint64_t vbe_port_read(void *dev, uint64_t off, unsigned size)
     const struct vga *v = dev;
     uint16_t val = vga_vbe_read(v, v->st.vbe_index);
 
+    if (v->pci.absent)
+        return UINT64_MAX;
     if (size == 2 && off == PORT_INDEX)
         return v->st.vbe_index;
     if (size == 2)
@@ -224,6 +226,8 @@ static void vbe_port_write(void *dev, uint64_t off, unsigned size, uint64_t val)
 {
     struct vga *v = dev;
 
+    if (v->pci.absent)
+        return;
     if (size == 2 && off == PORT_INDEX)
         v->st.vbe_index = (uint16_t)val;
     else if (size == 2 && off == PORT_DATA_ALIGNED)

@@ -61,7 +61,7 @@ static bool in_window(const struct vga *v, uint64_t off, uint64_t *addr)
         {0, 0x20000}, {0, 0x10000}, {0x10000, 0x8000}, {0x18000, 0x8000}};
     unsigned map = v->st.gc[GC_MISC] >> 2 & 3;
 
-    if (!(v->st.misc & MISC_RAM) || off < maps[map].start ||
+    if (v->pci.absent || !(v->st.misc & MISC_RAM) || off < maps[map].start ||
         off - maps[map].start >= maps[map].size)
         return false;
     *addr = off - maps[map].start;

@@ -102,7 +102,7 @@ static int assign_locked(struct pci_host *h, struct err *err)
 
     for (unsigned slot = 0; slot < PCI_NR_SLOTS; slot++)
         for (unsigned i = 0; i < PCI_NR_FUNCTIONS; i++)
-            if (h->dev[slot][i])
+            if (h->dev[slot][i] && !h->dev[slot][i]->absent)
                 dev[nr++] = h->dev[slot][i];
     for (int shift = MAX_BAR_SHIFT; shift >= 0; shift--)
         for (unsigned i = 0; i < nr && rc == 0; i++)

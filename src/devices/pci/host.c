@@ -60,11 +60,13 @@ const struct device_class pci_host_class = {
 static struct pci_dev *selected(const struct pci_host *h)
 {
     uint32_t addr = h->st.address;
+    struct pci_dev *d;
 
     if (!(addr & ADDRESS_ENABLE) || (addr >> 16 & 0xff) != 0)
         return NULL;
-    return h->dev[addr >> 11 & (PCI_NR_SLOTS - 1)]
-                 [addr >> 8 & (PCI_NR_FUNCTIONS - 1)];
+    d = h->dev[addr >> 11 & (PCI_NR_SLOTS - 1)]
+              [addr >> 8 & (PCI_NR_FUNCTIONS - 1)];
+    return d && !d->absent ? d : NULL;
 }
 
 static uint64_t ones(unsigned size)

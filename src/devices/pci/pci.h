@@ -116,6 +116,8 @@ struct pci_dev {
     void *opaque;
     struct pci_host *host; /* NULL until pci_host_add */
     unsigned slot, function;
+    bool absent; /* as if nothing were there: changed right after a reset, while
+                    no CPU runs; not function 0 of several */
     uint8_t initial[PCI_CONFIG_SIZE]; /* after reset */
     uint8_t wmask[PCI_CONFIG_SIZE];   /* bits that the guest may write */
     struct pci_bar bar[PCI_NR_REGIONS];

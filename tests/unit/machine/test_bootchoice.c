@@ -11,7 +11,7 @@
 enum { SECTORS = 128, SIZE = SECTORS * 512, ENTRIES = 128 };
 
 static uint8_t disk[SIZE];
-static bool broken;
+static bool broken, boots;
 
 static int read_disk(void *opaque, uint64_t off, void *buf, uint64_t len)
 {
@@ -31,6 +31,18 @@ static enum firmware_kind look(const char *word)
     bootchoice_look(read_disk, NULL, SIZE, &c);
     if (!strstr(c.why, word))
         fail_msg("'%s' is not in '%s'", word, c.why);
+    boots = c.boots;
+    return c.firmware;
+}
+
+static enum firmware_kind look_cd(const char *word)
+{
+    struct bootchoice c;
+
+    bootchoice_look_cd(read_disk, NULL, SIZE, &c);
+    if (!strstr(c.why, word))
+        fail_msg("'%s' is not in '%s'", word, c.why);
+    boots = c.boots;
     return c.firmware;
 }
 
@@ -93,6 +105,7 @@ static void an_empty_disk_goes_to_the_bios(void **state)
 
     (void)state;
     assert_int_equal(look("neither a boot sector"), FIRMWARE_BIOS);
+    assert_false(boots);
     bootchoice_look(read_disk, NULL, 1023, &c);
     assert_int_equal(c.firmware, FIRMWARE_BIOS);
     broken = true;
@@ -104,8 +117,10 @@ static void a_boot_sector_goes_to_the_bios(void **state)
     (void)state;
     put_mbr(true, 0x83, true);
     assert_int_equal(look("boot sector"), FIRMWARE_BIOS);
+    assert_true(boots);
     put_mbr(false, 0x83, true);
     assert_int_equal(look("nothing to boot"), FIRMWARE_BIOS);
+    assert_false(boots);
     put_mbr(false, 0xef, false);
     assert_int_equal(look("EFI system partition"), FIRMWARE_UEFI);
     put_mbr(true, 0xef, true);
@@ -120,8 +135,13 @@ static void a_gpt_with_an_esp_alone_goes_to_uefi(void **state)
     assert_int_equal(look("EFI system partition"), FIRMWARE_UEFI);
     put_mbr(true, 0xee, false); /* code that has nothing to load */
     assert_int_equal(look("EFI system partition"), FIRMWARE_UEFI);
+    assert_true(boots);
     put_gpt(linux_data, NULL, 0);
     assert_int_equal(look("without an EFI"), FIRMWARE_BIOS);
+    assert_true(boots);
+    put_mbr(false, 0xee, false);
+    assert_int_equal(look("no boot sector"), FIRMWARE_BIOS);
+    assert_false(boots);
 }
 
 static void a_loader_for_a_bios_goes_first(void **state)
@@ -152,6 +172,55 @@ static void the_copy_of_a_gpt_counts(void **state)
     assert_int_equal(look("EFI system partition"), FIRMWARE_UEFI);
     disk[SIZE - 512 + 40]++;
     assert_int_equal(look("damaged"), FIRMWARE_BIOS);
+    assert_false(boots);
+    put_mbr(true, 0xee, false);
+    assert_int_equal(look("damaged"), FIRMWARE_BIOS);
+    assert_true(boots);
+}
+
+/* A CD with a catalogue whose first entry is for one platform, and with a
+ * section for another one. */
+static void put_cd(uint8_t first, uint8_t section)
+{
+    uint8_t *cat = disk + 20 * 2048;
+
+    memset(disk, 0, sizeof(disk));
+    memcpy(disk + 17 * 2048, "\0CD001\1EL TORITO SPECIFICATION", 31);
+    put_le32(disk + 17 * 2048 + 0x47, 20);
+    cat[0] = 1;
+    cat[1] = first;
+    cat[30] = 0x55;
+    cat[31] = 0xaa;
+    cat[32] = 0x88;
+    cat[64] = 0x91;
+    cat[65] = section;
+    cat[66] = 1;
+    cat[96] = 0x88;
+}
+
+static void a_cd_has_a_catalogue(void **state)
+{
+    (void)state;
+    assert_int_equal(look_cd("no CD"), FIRMWARE_BIOS);
+    assert_false(boots);
+    put_cd(0, 0xef);
+    assert_int_equal(look_cd("a BIOS boots"), FIRMWARE_BIOS);
+    assert_true(boots);
+    put_cd(0xef, 0xef);
+    assert_int_equal(look_cd("only UEFI"), FIRMWARE_UEFI);
+    put_cd(0xef, 0);
+    assert_int_equal(look_cd("a BIOS boots"), FIRMWARE_BIOS);
+    put_cd(1, 2); /* a Power PC and a Macintosh */
+    assert_int_equal(look_cd("nothing to boot"), FIRMWARE_BIOS);
+    assert_false(boots);
+    put_cd(0, 0);
+    disk[20 * 2048 + 32] = disk[20 * 2048 + 96] = 0; /* not bootable */
+    assert_int_equal(look_cd("nothing to boot"), FIRMWARE_BIOS);
+    put_cd(0, 0);
+    put_le32(disk + 17 * 2048 + 0x47, UINT32_MAX);
+    assert_int_equal(look_cd("nothing to boot"), FIRMWARE_BIOS);
+    broken = true;
+    assert_int_equal(look_cd("no CD"), FIRMWARE_BIOS);
 }
 
 static void headers_that_lie_are_damaged(void **state)
@@ -202,6 +271,7 @@ int main(void)
         cmocka_unit_test_setup(a_loader_for_a_bios_goes_first, setup),
         cmocka_unit_test_setup(the_copy_of_a_gpt_counts, setup),
         cmocka_unit_test_setup(headers_that_lie_are_damaged, setup),
+        cmocka_unit_test_setup(a_cd_has_a_catalogue, setup),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

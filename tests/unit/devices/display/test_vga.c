@@ -504,6 +504,22 @@ static void any_registers_show_what_lies_in_memory(void **state)
     }
 }
 
+static void an_absent_one_answers_nowhere(void **state)
+{
+    (void)state;
+    set_planar();
+    vbe(1, 640);
+    v.pci.absent = true;
+    poke(0, 0x55);
+    assert_int_equal(peek(0), 0xff);
+    assert_int_equal(v.vram[0], 0);
+    assert_int_equal(in(0x3cc), 0xff);
+    assert_int_equal(get_vbe(0) & 0xffff, 0xffff);
+    vbe(1, 800);
+    v.pci.absent = false;
+    assert_int_equal(get_vbe(1), 640);
+}
+
 static void a_rom_that_is_too_large_is_refused(void **state)
 {
     static uint8_t rom[VGA_ROM_MAX + 1];
@@ -547,6 +563,7 @@ int main(void)
         T(state_is_checked),
         T(any_registers_show_what_lies_in_memory),
         T(a_rom_that_is_too_large_is_refused),
+        T(an_absent_one_answers_nowhere),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -362,6 +362,26 @@ static void memory_is_told_where_it_is(void **state)
     pci_dev_fini(&d);
 }
 
+static void an_absent_function_is_not_found(void **state)
+{
+    static struct board b;
+    static struct pci_dev d;
+    struct err err;
+
+    (void)state;
+    make_card(&b, &d);
+    d.absent = true;
+    assert_int_equal(board_read(&b, SLOT, 0, 0, 4), 0xffffffff);
+    board_write(&b, SLOT, 0, PCI_BAR0, 4, 0xe0000000);
+    assert_int_equal(pci_assign_resources(&b.host, &err), 0);
+    assert_true(where == 0);
+    d.absent = false;
+    assert_int_equal(board_read(&b, SLOT, 0, 0, 4), 0x00020001);
+    assert_int_equal(board_read(&b, SLOT, 0, PCI_BAR0, 4), PCI_BAR_PREFETCH);
+    board_fini(&b);
+    pci_dev_fini(&d);
+}
+
 static void an_expansion_rom_answers_when_enabled(void **state)
 {
     static struct board b;
@@ -402,6 +422,7 @@ int main(void)
         cmocka_unit_test(the_state_is_saved_whole),
         cmocka_unit_test(memory_is_told_where_it_is),
         cmocka_unit_test(an_expansion_rom_answers_when_enabled),
+        cmocka_unit_test(an_absent_function_is_not_found),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -336,18 +336,27 @@ static bool ends(const char *text, size_t size)
     return memchr(text, '\0', size) != NULL;
 }
 
+/* A file's runs go up and do not overlap: reading them takes as long as the
+ * file is, and no longer. */
 static bool file_ok(const struct answer *a, const struct answer_file *f)
 {
-    return ends(f->path, sizeof(f->path)) &&
-           range_ok(f->first, f->nr, a->nr_runs);
+    uint64_t end = 0;
+
+    if (!ends(f->path, sizeof(f->path)) ||
+        !range_ok(f->first, f->nr, a->nr_runs))
+        return false;
+    for (uint32_t i = 0; i < f->nr; i++) {
+        const struct ext2_run *r = &a->run[f->first + i];
+
+        if (r->off < end || !add_ok(r->off, r->len, &end))
+            return false;
+    }
+    return true;
 }
 
 static bool run_ok(const struct ext2_run *r, uint64_t disk_bytes)
 {
-    uint64_t end;
-
-    return range_ok(r->disk, r->len, disk_bytes) &&
-           add_ok(r->off, r->len, &end);
+    return range_ok(r->disk, r->len, disk_bytes);
 }
 
 bool answer_check(const struct answer *a, uint64_t disk_bytes)

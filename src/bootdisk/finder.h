@@ -41,8 +41,8 @@ struct answer {
 /* Fills a, whatever the disk holds. */
 void finder_find(const struct reader *disk, struct answer *a);
 
-/* Whether its texts end, its counts fit and its runs lie inside a disk of so
- * many bytes. */
+/* Whether its texts end, its counts fit, each file's runs are in order, and
+ * they all lie inside a disk of so many bytes. */
 bool answer_check(const struct answer *a, uint64_t disk_bytes);
 
 #endif

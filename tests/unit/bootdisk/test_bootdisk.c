@@ -387,6 +387,10 @@ static void answers_that_do_not_fit_are_lies(void **state)
     a->run[1].off = UINT64_MAX;
     assert_false(answer_check(a, 4096));
     a->run[1].off = 0;
+    a->run[0].len = 1; /* both begin the file */
+    assert_false(answer_check(a, 4096));
+    a->run[1].off = 1;
+    assert_true(answer_check(a, 4096));
     a->file[0].first = 1;
     assert_false(answer_check(a, 4096));
     a->file[0].first = 0;

@@ -450,6 +450,69 @@ static int leave_at(struct jit_vcpu *jv, uint64_t rip)
     return jv->key & KEY_STEP ? h_step_done(jv, 0) : H_DISPATCH;
 }
 
+/* Elements at any alignment, each in one access: other CPUs may look. */
+typedef uint16_t any16 __attribute__((aligned(1), may_alias));
+typedef uint32_t any32 __attribute__((aligned(1), may_alias));
+typedef uint64_t any64 __attribute__((aligned(1), may_alias));
+
+static uint64_t load_one(const volatile void *p, unsigned shift)
+{
+    switch (shift) {
+    case 0: return *(const volatile uint8_t *)p;
+    case 1: return *(const volatile any16 *)p;
+    case 2: return *(const volatile any32 *)p;
+    default: return *(const volatile any64 *)p;
+    }
+}
+
+static void store_one(volatile void *p, unsigned shift, uint64_t v)
+{
+    switch (shift) {
+    case 0: *(volatile uint8_t *)p = (uint8_t)v; break;
+    case 1: *(volatile any16 *)p = (uint16_t)v; break;
+    case 2: *(volatile any32 *)p = (uint32_t)v; break;
+    default: *(volatile any64 *)p = v; break;
+    }
+}
+
+/* Where the element at r is, if the TLB knows a page that has all of it and
+ * nothing limits the segment; else NULL. */
+static uint8_t *known(const struct string *s, unsigned r, bool write)
+{
+    const struct jit_tlb *t = &s->jv->set->tables->tlb[s->mode][write];
+    gva_t gva = addr(s, r);
+    unsigned i = jit_tlb_index(gva);
+
+    if (is_limited(s, segment(s, r)) || gva + t->tag[i] >= GPAGE_SIZE ||
+        !on_page(s, gva) || (s->jv->key & KEY_ALIGN))
+        return NULL;
+    return t->addend[i] + (gva + t->tag[i]);
+}
+
+/*
+ * One element without a prefix: boot loaders copy and unpack with loops of
+ * these. False if it needs more than a look at the TLB.
+ */
+static bool quick(struct string *s)
+{
+    uint8_t *src = NULL, *dst = NULL;
+    uint64_t v;
+
+    if (compares(s) || (reads_src(s) && !(src = known(s, X86_RSI, false))) ||
+        (has_dst(s) && !(dst = known(s, X86_RDI, true))))
+        return false;
+    v = src ? load_one(src, s->shift) : s->jv->st.gpr[X86_RAX];
+    if (dst)
+        store_one(dst, s->shift, v);
+    else
+        put_rax(s, v);
+    if (src)
+        advance(s, X86_RSI, 1);
+    if (dst)
+        advance(s, X86_RDI, 1);
+    return true;
+}
+
 int h_string(struct jit_vcpu *jv, uint64_t arg)
 {
     uint64_t next = jv->st.rip + (arg >> 16 & 15), left, n;
@@ -459,7 +522,7 @@ int h_string(struct jit_vcpu *jv, uint64_t arg)
     decode(&s, jv, arg);
     jv->arith &= X86_FLAGS_ARITH;
     if (!s.rep && !s.repne) {
-        if (!chunk(&s, 1))
+        if (!quick(&s) && !chunk(&s, 1))
             return h_fault(jv);
     } else {
         left = reg_get(&s, X86_RCX);

@@ -148,27 +148,38 @@ linux_script()
     printf '%s\n' "$1" >"$dir/script"
     truncate -s 64K "$dir/script"
 }
-append='console=ttyS0 quiet husk.test="tr -d \\000 </dev/sda >/tmp/s; sh /tmp/s"'
+# Which drive is sda is chance: the script's has 128 sectors.
+append='console=ttyS0 quiet husk.test="for b in /sys/block/sd*; do
+[ $(cat $b/size) = 128 ] && tr -d \\000 </dev/${b##*/} >/tmp/s; done; sh /tmp/s"'
+append=${append//$'\n'/ }
 linux=(-k "$guest/vmlinuz" -i "$guest/ide.gz" -a "$append"
     -d "$dir/script,format=raw,bus=ide")
 
-data()
+data() # HOW APPEND
 {
     local sum
 
     head -c 8M /dev/urandom >"$dir/data"
-    truncate -s 8M "$dir/copy"
+    truncate -s 9M "$dir/copy"
     sum=$(md5sum <"$dir/data")
-    linux_script 'dd if=/dev/sdb of=/dev/sdc bs=1M 2>&1 && sync
-md5sum </dev/sdc; md5sum </dev/sr0
-hd=/sys/block/sdb/device; cat $hd/model; dmesg -r | grep "^<[0-3]>"'
-    h "${linux[@]}" -d "$dir/data,format=raw,bus=ide,ro" \
+    linux_script 'of_size() {
+    for b in /sys/block/sd*; do
+        [ $(cat $b/size) = $1 ] && echo ${b##*/}
+    done
+}
+data=$(of_size 16384) copy=$(of_size 18432)
+dd if=/dev/$data of=/dev/$copy bs=1M 2>&1 && sync
+head -c 8388608 /dev/$copy | md5sum
+md5sum </dev/sr0
+cat /sys/block/$data/device/model; dmesg -r | grep "^<[0-3]>"'
+    h "${linux[@]}" -a "$append $2" -d "$dir/data,format=raw,bus=ide,ro" \
         -d "$dir/copy,format=raw,bus=ide" --iso "$dir/data"
-    check 'Linux with four drives' 0 $?
-    check 'it ended well' 1 "$(grep -ac 'husk-test: status 1' "$dir/serial")"
-    check 'the disk and the CD are what they are' 2 \
+    check "Linux with four drives, $1" 0 $?
+    check "it ended well, $1" 1 "$(grep -ac 'husk-test: status 1' "$dir/serial")"
+    check "the disk and the CD are what they are, $1" 2 \
         "$(grep -acF "${sum%% *}" "$dir/serial")"
-    check 'what was written is there' "$sum" "$(md5sum <"$dir/copy")"
+    check "what was written is there, $1" "$sum" \
+        "$(head -c 8M "$dir/copy" | md5sum)"
     check 'the drive has its name' 1 "$(grep -ac '^husk disk' "$dir/serial")"
 }
 
@@ -239,7 +250,8 @@ echo "CD: $(id)"'
 if ! tools/make-guest --flavour amd64 --ide; then
     skip Linux 'there is no guest'
 else
-    data
+    data DMA ''
+    data PIO libata.dma=0
     if command -v xorriso >/dev/null; then
         media
     else

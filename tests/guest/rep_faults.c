@@ -22,7 +22,7 @@ static void run(uint64_t arg)
     __asm__ volatile("call *%4\n cld"
                      : "+a"(r->rax), "+c"(r->rcx), "+S"(r->rsi), "+D"(r->rdi)
                      : "r"(r->code)
-                     : "memory", "cc");
+                     : "rdx", "memory", "cc");
 }
 
 CODE(movsb_, "rep movsb\n ret");
@@ -35,6 +35,11 @@ CODE(lodsb_, "rep lodsb\n ret");
 CODE(cmpsb_, "repe cmpsb\n ret");
 CODE(scasb_, "repne scasb\n ret");
 CODE(cmpsq_, "repe cmpsq\n ret");
+/* The scratch register of COM1. */
+#define PORT     0x3ff
+#define SET_PORT 4 /* bytes of the instruction before */
+CODE(insb_, "movw $0x3ff, %dx\n rep insb\n ret");
+CODE(outsb_, "movw $0x3ff, %dx\n rep outsb\n ret");
 
 static struct fault fault_of(struct regs *r)
 {
@@ -175,6 +180,32 @@ static void test_alias(void)
     CHECK_EQ(wrong, 0);
 }
 
+/* Ports have the same rules: a device is not read for a byte that cannot be
+ * written. */
+static void test_ports(void)
+{
+    uint64_t left = 100, n = 6000, done = n - left;
+    struct regs in = {.rcx = n, .rdi = DST + BYTES - done, .code = insb_};
+    struct regs out = {.rcx = n, .rsi = SRC + BYTES - done, .code = outsb_};
+    unsigned wrong = 0;
+
+    memset((void *)DST, 0, BYTES);
+    outb(PORT, 0x5a);
+    expect(fault_of(&in), (uint64_t)insb_ + SET_PORT, left, in.rsi,
+           DST + BYTES);
+    for (uint64_t i = 0; i < BYTES; i++)
+        wrong += ((volatile uint8_t *)DST)[i] != (i < BYTES - done ? 0 : 0x5a);
+    CHECK_EQ(wrong, 0);
+    memset((void *)SRC, 0x11, BYTES);
+    ((volatile uint8_t *)SRC)[BYTES - 1] = 0xa5;
+    expect(fault_of(&out), (uint64_t)outsb_ + SET_PORT, left, SRC + BYTES,
+           out.rdi);
+    in = (struct regs){.rcx = 3, .rdi = DST + 2, .down = true, .code = insb_};
+    CHECK_EQ(fault_of(&in).f.vector, NO_FAULT);
+    CHECK_EQ(in.rdi, DST - 1);
+    CHECK_EQ(((volatile uint8_t *)DST)[0], 0xa5); /* the last that came out */
+}
+
 static void test_zero(void)
 {
     struct regs r = {.rcx = 0,
@@ -213,6 +244,7 @@ int main(void)
     test_resume();
     test_overlap();
     test_alias();
+    test_ports();
     test_zero();
     return 0;
 }

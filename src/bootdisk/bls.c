@@ -26,9 +26,10 @@ static int join(struct arena *arena, const char **all, const char *text,
     return 0;
 }
 
-static int set_once(struct arena *arena, const char **to, const char *text,
-                    size_t len)
+static int set_once(struct bls *b, struct arena *arena, const char **to,
+                    const char *text, size_t len)
 {
+    b->other = b->other || *to;
     *to = arena_text(arena, text, len);
     return *to ? 0 : -ENOMEM;
 }
@@ -42,15 +43,15 @@ static int set_key(struct bls *b, struct arena *arena, const char *key,
                    size_t key_len, const char *value, size_t len)
 {
     if (key_is(key, key_len, "title"))
-        return set_once(arena, &b->title, value, len);
+        return set_once(b, arena, &b->title, value, len);
     if (key_is(key, key_len, "version"))
-        return set_once(arena, &b->version, value, len);
+        return set_once(b, arena, &b->version, value, len);
     if (key_is(key, key_len, "linux"))
-        return set_once(arena, &b->linux, value, len);
+        return set_once(b, arena, &b->linux, value, len);
     if (key_is(key, key_len, "initrd"))
         return join(arena, &b->initrds, value, len);
     if (key_is(key, key_len, "options"))
-        return join(arena, &b->options, value, len);
+        return set_once(b, arena, &b->options, value, len);
     b->users = b->users || key_is(key, key_len, "grub_users");
     b->other = b->other || key_is(key, key_len, "devicetree") ||
                key_is(key, key_len, "early_initrd") ||
@@ -63,8 +64,9 @@ static bool is_blank(char c)
     return c == ' ' || c == '\t' || c == '\r';
 }
 
+/* *ended: there was a line without a value, behind which GRUB reads no more. */
 static int parse_line(struct bls *b, struct arena *arena, const char *p,
-                      const char *end)
+                      const char *end, bool *ended)
 {
     const char *key, *value;
     size_t key_len;
@@ -73,14 +75,20 @@ static int parse_line(struct bls *b, struct arena *arena, const char *p,
         p++;
     while (end > p && is_blank(end[-1]))
         end--;
-    if (p == end || *p == '#')
+    if (p < end && *p == '#')
         return 0;
+    if (p < end && *ended)
+        b->other = true;
     for (key = p; p < end && !is_blank(*p);)
         p++;
     key_len = (size_t)(p - key);
     while (p < end && is_blank(*p))
         p++;
     value = p;
+    if (value == end) {
+        *ended = true;
+        return 0;
+    }
     return set_key(b, arena, key, key_len, value, (size_t)(end - value));
 }
 
@@ -89,6 +97,7 @@ int bls_parse(const char *name, const char *text, size_t len,
 {
     const char *p = text, *end = text + len;
     size_t id = strlen(name);
+    bool ended = false;
     int rc = 0;
 
     *out = (struct bls){.id = NULL};
@@ -102,11 +111,11 @@ int bls_parse(const char *name, const char *text, size_t len,
 
         if (!stop)
             stop = end;
-        rc = parse_line(out, arena, p, stop);
+        rc = parse_line(out, arena, p, stop, &ended);
         p = stop < end ? stop + 1 : end;
     }
     if (rc == 0 && !out->title)
-        out->title = out->id;
+        out->title = out->linux ? out->linux : out->id;
     return rc;
 }
 
@@ -126,7 +135,7 @@ static bool is_mark(const struct span *s, char c)
 static void skip_separators(struct span *s)
 {
     while (s->p < s->end && !isalnum((unsigned char)*s->p) && *s->p != '~' &&
-           *s->p != '^')
+           *s->p != '+')
         s->p++;
 }
 
@@ -164,18 +173,18 @@ static int compare_number(struct span a, struct span b)
 static int compare_marks(struct span *a, struct span *b, bool *done)
 {
     bool a_tilde = is_mark(a, '~'), b_tilde = is_mark(b, '~');
-    bool a_caret = is_mark(a, '^'), b_caret = is_mark(b, '^');
+    bool a_plus = is_mark(a, '+'), b_plus = is_mark(b, '+');
 
     *done = true;
     if (a_tilde != b_tilde)
         return a_tilde ? -1 : 1;
-    if (a_caret != b_caret) {
+    if (a_plus != b_plus) {
         if (a->p == a->end || b->p == b->end)
             return a->p == a->end ? -1 : 1;
-        return a_caret ? -1 : 1;
+        return a_plus ? -1 : 1;
     }
     *done = false;
-    if (a_tilde || a_caret) {
+    if (a_tilde || a_plus) {
         a->p++;
         b->p++;
     }
@@ -210,7 +219,7 @@ static int compare_versions(struct span a, struct span b)
     return (a.p < a.end) - (b.p < b.end);
 }
 
-/* NAME-VERSION-RELEASE, cut at its last two dashes. */
+/* NAME-VERSION-RELEASE, cut at its last two dashes; NAME-VERSION, at one. */
 static void split(const char *text, struct span part[3])
 {
     const char *end = text + strlen(text);
@@ -220,16 +229,13 @@ static void split(const char *text, struct span part[3])
 
     part[0] = (struct span){text, end};
     part[1] = part[2] = (struct span){end, end};
-    if (release) {
-        part[0].end = release;
-        part[2] = (struct span){release + 1, end};
-    }
     if (version) {
         part[0].end = version;
         part[1] = (struct span){version + 1, release};
+        part[2] = (struct span){release + 1, end};
     } else if (release) {
-        part[1] = part[0];
-        part[0].end = part[0].p;
+        part[0].end = release;
+        part[1] = (struct span){release + 1, end};
     }
 }
 

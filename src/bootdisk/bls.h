@@ -18,17 +18,18 @@ struct bls {
     const char *initrds; /* all that are named, with blanks between; or NULL */
     const char *options; /* of all lines; NULL: there is no such line */
     bool users;          /* it says who may boot it */
-    bool other;          /* there is a key that changes what is booted and that
-                            husk does not know: devicetree, efi */
+    bool other;          /* there is something that changes what is booted and
+                            that husk does not know, or versions of GRUB do not
+                            agree on: devicetree, efi, a key twice, lines behind
+                            one without a value */
 };
 
 /* name is that of the file. -ENOMEM; everything else is an entry. */
 MUST_CHECK int bls_parse(const char *name, const char *text, size_t len,
                          struct arena *arena, struct bls *out);
 
-/* < 0, 0, > 0 for the order of file names: the newest version is the greatest.
- * Runs of digits are compared as numbers, "~" comes before the end, "^" behind
- * it (rpm's order of versions). */
+/* < 0, 0, > 0 for the order of ids: the newest version is the greatest. Runs of
+ * digits are compared as numbers, "~" comes before the end, "+" behind it. */
 int bls_compare(const char *a, const char *b);
 
 #endif

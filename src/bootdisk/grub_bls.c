@@ -5,6 +5,7 @@
  */
 #include <ctype.h>
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -28,7 +29,7 @@ static int add_name(void *ctx, const char *name)
         return 0;
     if (n->nr == MAX_FILES)
         return -E2BIG;
-    n->name[n->nr] = arena_text(n->g->arena, name, len);
+    n->name[n->nr] = arena_text(n->g->arena, name, len - 5);
     return n->name[n->nr++] ? 0 : -E2BIG;
 }
 
@@ -52,11 +53,12 @@ static int add_file(struct grub *g, unsigned part, const char *dir,
     size_t len = 0;
     int rc;
 
-    if (!b || strlen(dir) + strlen(name) + 2 > sizeof(path))
+    if (!b || strlen(dir) + strlen(name) + sizeof("/.conf") > sizeof(path))
         return grub_too_big(g);
     strcpy(path, dir);
     strcat(path, "/");
     strcat(path, name);
+    strcat(path, ".conf");
     rc = g->files->ops->read(g->files->opaque, part, path, &text, &len);
     if (rc < 0)
         return err_set(g->err, rc, "'%.80s' cannot be read: %s", path,
@@ -72,45 +74,41 @@ static int add_file(struct grub *g, unsigned part, const char *dir,
     return grub_add(g, &e);
 }
 
+/* 1: there is no such directory. */
 static int list_directory(struct grub *g, unsigned part, const char *dir,
                           struct names *n)
 {
     int rc = g->files->ops->list(g->files->opaque, part, dir, add_name, n);
 
     if (rc == -ENOENT || rc == -ENOTDIR)
-        return 0;
+        return 1;
     if (rc < 0)
         return err_set(g->err, rc, "'%.80s' cannot be read: %s", dir,
                        strerrordesc_np(-rc));
     return 0;
 }
 
-/* The file system of the variable boot, if it is set, else that of root. */
+/* The file system of root. Some versions prefer that of the variable boot. */
 static int entries_part(struct grub *g, unsigned *part)
 {
+    static const char *const moves[] = {"blsdir", "blslinuxdir", "early_initrd",
+                                        "devicetree"};
     const struct var *boot = vars_find(&g->vars, "boot");
-    const struct var *dir = vars_find(&g->vars, "blsdir");
+    const struct var *root = vars_find(&g->vars, "root");
+    bool sure = !boot || (root && !boot->unknown && !root->unknown &&
+                          strcmp(boot->value, root->value) == 0);
     const char *path;
-    char *text;
-    int rc;
 
-    if (dir || (boot && boot->unknown))
+    for (size_t i = 0; i < ARRAY_LEN(moves); i++)
+        sure = sure && !vars_find(&g->vars, moves[i]);
+    if (!sure)
         return err_set(g->err, -EINVAL,
                        "its entries are where husk does not look");
-    text = arena_alloc(g->arena, boot ? strlen(boot->value) + 4 : 2);
-    if (!text)
-        return grub_too_big(g);
-    if (boot) {
-        strcpy(text, "(");
-        strcat(text, boot->value);
-        strcat(text, ")");
-    }
-    strcat(text, "/");
-    rc = grub_path(g, text, part, &path);
-    return rc < 0 ? err_set(g->err, -EINVAL,
-                            "its entries are on a file system that husk does "
-                            "not see")
-                  : 0;
+    return grub_path(g, "/", part, &path) < 0
+               ? err_set(g->err, -EINVAL,
+                         "its entries are on a file system that husk does "
+                         "not see")
+               : 0;
 }
 
 int grub_blscfg(struct grub *g)
@@ -119,16 +117,23 @@ int grub_blscfg(struct grub *g)
                                        "/boot/loader/entries"};
     struct names n = {.g = g};
     unsigned part = 0;
+    const char *dir = dirs[0];
     int rc = entries_part(g, &part);
 
-    for (size_t i = 0; rc == 0 && i < ARRAY_LEN(dirs) && n.nr == 0; i++) {
-        rc = list_directory(g, part, dirs[i], &n);
-        if (n.nr)
-            qsort(n.name, n.nr, sizeof(n.name[0]), newest_first);
-        for (unsigned k = 0; rc == 0 && k < n.nr; k++)
-            rc = add_file(g, part, dirs[i], n.name[k]);
+    if (rc == 0)
+        rc = list_directory(g, part, dir, &n);
+    if (rc == 1)
+        rc = list_directory(g, part, dir = dirs[1], &n);
+    if (n.nr)
+        qsort(n.name, n.nr, sizeof(n.name[0]), newest_first);
+    for (unsigned k = 0; rc == 0 && k < n.nr; k++) {
+        if (k && bls_compare(n.name[k - 1], n.name[k]) == 0)
+            return err_set(g->err, -EINVAL,
+                           "of '%.60s' and '%.60s' none is the newer",
+                           n.name[k - 1], n.name[k]);
+        rc = add_file(g, part, dir, n.name[k]);
     }
-    return rc;
+    return rc < 0 ? rc : 0;
 }
 
 /* --- Booting one ------------------------------------------------------------
@@ -166,6 +171,28 @@ static int append(struct grub *g, char **all, const char *text, size_t len)
     return 0;
 }
 
+/* A variable that stands by itself is replaced; of others, and of words of one
+ * letter, versions of GRUB lose a part. */
+static bool is_plain(const char *text)
+{
+    bool vars = strchr(text, '$') != NULL;
+
+    for (const char *p = text; *p;) {
+        size_t len = strcspn(p, " \t"), var = 0;
+
+        if (*p == '$')
+            while (var + 1 < len &&
+                   (isalnum((unsigned char)p[var + 1]) || p[var + 1] == '_'))
+                var++;
+        if ((vars && len == 1) || (*p == '$' && var + 1 != len) ||
+            (*p != '$' && memchr(p, '$', len)))
+            return false;
+        p += len;
+        p += strspn(p, " \t");
+    }
+    return true;
+}
+
 /* GRUB makes a line of script of it, so what means something there is not just
  * text. */
 static int expand(struct grub *g, const char *text, char **out)
@@ -174,7 +201,7 @@ static int expand(struct grub *g, const char *text, char **out)
     int rc = 0;
 
     *out = empty;
-    if (strpbrk(text, "'\"\\;{}|&<>"))
+    if (strpbrk(text, "'\"\\;{}|&<>*?#") || !is_plain(text))
         return err_set(g->err, -EINVAL,
                        "an entry's line has quotes or the like");
     while (rc == 0 && *text) {
@@ -220,6 +247,31 @@ static int add_words(struct grub *g, struct grub_args *args, const char *text)
     return rc;
 }
 
+/* It is written down as "($root)/vmlinuz", and so the kernel is told. */
+static int name_device(struct grub *g, struct grub_arg *a)
+{
+    const char *root = vars_text(&g->vars, "root");
+    char *p = arena_alloc(g->arena, strlen(root) + strlen(a->text) + 3);
+
+    if (!p)
+        return grub_too_big(g);
+    (void)sprintf(p, "(%s)%s", root, a->text);
+    a->text = p;
+    return 0;
+}
+
+/* With save_default, GRUB notes what it boots. */
+static int check_saved(struct grub *g)
+{
+    const char *chosen = vars_text(&g->vars, "chosen");
+
+    if (strcmp(vars_text(&g->vars, "save_default"), "true") != 0 ||
+        strcmp(vars_text(&g->env, "saved_entry"), chosen) == 0)
+        return 0;
+    return err_set(g->err, -EINVAL,
+                   "GRUB has to write 'saved_entry' to its environment first");
+}
+
 static int load(struct grub *g, const struct bls *b, struct grub_args *args)
 {
     const char *options = b->options;
@@ -232,6 +284,8 @@ static int load(struct grub *g, const struct bls *b, struct grub_args *args)
     rc = add_words(g, args, b->linux);
     if (rc == 0 && args->n != 2)
         rc = err_set(g->err, -EINVAL, "'%.80s' names no kernel", b->title);
+    if (rc == 0)
+        rc = name_device(g, &args->a[1]);
     if (rc == 0)
         rc = add_words(g, args, options);
     if (rc == 0)
@@ -254,6 +308,9 @@ int grub_boot_bls(struct grub *g, const struct bls *b)
                        "'%.80s' boots something else than a kernel and its "
                        "initrds",
                        b->title);
+    rc = check_saved(g);
+    if (rc < 0)
+        return rc;
     args = malloc(sizeof(*args));
     if (!args)
         return grub_too_big(g);

@@ -86,7 +86,7 @@ run() # ARGUMENT...
 kernels() # the kernels of all steps of the last run
 {
     tr -d '\r' <"$out/direct.console" |
-        sed -nE 's/^direct-test: ([0-9]+) .*-(cloud-amd64|amd64)$/\1:\2/p' |
+        sed -nE 's/^direct-test: ([0-9]+) [0-9.]+-[0-9]+-(.*)$/\1:\2/p' |
         paste -sd ' '
 }
 

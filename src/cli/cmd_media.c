@@ -40,7 +40,10 @@ static int change_running(const struct args *a, const char *path,
         (void)json_object_set_new(command, "file", json_string(file));
     rc = vm_ask(a, path, command, VM_ASK_MS, &answer, err);
     json_decref(answer);
-    return rc == -ENOENT ? 1 : rc;
+    if (rc == -ENOENT)
+        return 1;
+    /* It is the guest that holds the drive, no process the VM. */
+    return rc == -EBUSY ? -ENOTEMPTY : rc;
 }
 
 static int put_iso(void *opaque, struct settings *s, struct err *err)

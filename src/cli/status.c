@@ -28,6 +28,7 @@ enum status status_of(int rc)
     case ENOTSUP: return STATUS_USAGE;
     case ENOENT: return STATUS_NOT_FOUND;
     case EEXIST:
+    case ENODEV:
     case ENOTEMPTY:
     case EXDEV: return STATUS_STATE;
     case EBUSY: return STATUS_BUSY;

@@ -306,6 +306,69 @@ static void disks_are_virtio_functions_in_their_order(void **state)
     assert_int_equal(g->seen[3], 0xffffffff);
 }
 
+/* What drives say they are after a reset, and the function that has them. */
+static void code_look_for_drives(struct guest *g, struct vcpu *v)
+{
+    static const uint16_t base[] = {0x1f0, 0x170};
+
+    vcpu_pio_write(v, 0xcf8, 4, 0x80000900);
+    g->seen[0] = vcpu_pio_read(v, 0xcfc, 4);
+    for (unsigned i = 0; i < 4; i++) {
+        vcpu_pio_write(v, base[i / 2] + 6u, 1, i % 2 ? 0xb0 : 0xa0);
+        g->seen[1 + i] = vcpu_pio_read(v, base[i / 2] + 7u, 1) << 16 |
+                         vcpu_pio_read(v, base[i / 2] + 5u, 1) << 8 |
+                         vcpu_pio_read(v, base[i / 2] + 4u, 1);
+    }
+    code_power_off(g, v);
+}
+
+static void disks_and_cds_on_ide_have_their_places(void **state)
+{
+    struct guest *g = setup();
+    struct pc_config cfg = config(g);
+    struct blk *old;
+    struct err err;
+
+    (void)state;
+    g->disks[1].ide = true;
+    cfg.nr_cds = 1;
+    cfg.cds[0] = &g->disk[0].blk;
+    g->code = code_look_for_drives;
+    assert_int_equal(pc_new(&g->pc, &cfg, g->loop, &err), 0);
+    assert_int_equal(pc_load(g->pc, &err), 0);
+    pc_start(g->pc);
+    (void)loop_run(g->loop);
+    assert_int_equal(g->seen[0], 0x70108086);
+    assert_int_equal(g->seen[1], 0x500000); /* a disk */
+    assert_int_equal(g->seen[2], 0);        /* no slave */
+    assert_int_equal(g->seen[3], 0x00eb14); /* a CD-ROM drive */
+    assert_int_equal(pc_change_cd(g->pc, 0, NULL, false, &old, &err), 0);
+    assert_ptr_equal(old, &g->disk[0].blk);
+    assert_int_equal(pc_change_cd(g->pc, 1, NULL, false, &old, &err), -ENODEV);
+    pc_free(g->pc);
+    teardown(g);
+}
+
+static void ide_has_room_for_four_drives(void **state)
+{
+    struct guest *g = setup();
+    struct pc_config cfg = config(g);
+    struct pc_disk many[3] = {{.blk = &g->disk[0].blk, .ide = true},
+                              {.blk = &g->disk[0].blk, .ide = true},
+                              {.blk = &g->disk[0].blk, .ide = true}};
+    struct err err;
+
+    (void)state;
+    cfg.disks = many;
+    cfg.nr_disks = 3;
+    cfg.nr_cds = 2;
+    assert_int_equal(pc_new(&g->pc, &cfg, g->loop, &err), -EINVAL);
+    cfg.nr_cds = 1;
+    assert_int_equal(pc_new(&g->pc, &cfg, g->loop, &err), 0);
+    pc_free(g->pc);
+    teardown(g);
+}
+
 static void code_look_around(struct guest *g, struct vcpu *v)
 {
     vcpu_pio_write(v, 0x70, 1, 0x5f);
@@ -505,6 +568,8 @@ int main(void)
         cmocka_unit_test(after_a_reset_everything_is_as_at_the_start),
         cmocka_unit_test(devices_are_where_a_pc_has_them),
         cmocka_unit_test(disks_are_virtio_functions_in_their_order),
+        cmocka_unit_test(disks_and_cds_on_ide_have_their_places),
+        cmocka_unit_test(ide_has_room_for_four_drives),
         cmocka_unit_test(firmware_left_caches_and_the_first_apic_set_up),
         cmocka_unit_test(the_first_apic_is_in_virtual_wire_mode),
         cmocka_unit_test(bad_configurations_make_no_machine),

@@ -159,32 +159,43 @@ static void add_disk(struct run *r, struct blk *blk, const char *path,
         .blk = blk, .path = path, .serial = serial, .ide = ide};
 }
 
-/* A RAM disk of a VM from elsewhere could be any of our files, and what lies
- * below its disk, too. */
-static int check_trust(const struct run *r, struct err *err)
+/* Files of the host that the guest could read: any of ours, if the VM is from
+ * elsewhere. How many there are, and their names. */
+static int used_files(const struct run *r, const char *files[3])
 {
+    const struct settings *s = r->vm.settings;
+    const char *initrd = s ? settings_text(s, "boot.initrd") : NULL;
+    const char *iso = s ? settings_text(s, "iso") : NULL;
     struct qcow2_info info;
-    const char *initrd = NULL;
+    int n = 0;
 
-    if (r->vm.settings)
-        initrd = settings_text(r->vm.settings, "iso");
-    if (initrd && strcmp(initrd, "none") == 0)
-        initrd = NULL;
-    if (r->vm.settings && settings_text(r->vm.settings, "boot.initrd"))
-        initrd = settings_text(r->vm.settings, "boot.initrd");
     qcow2_info(vmfile_qcow2(r->vm.vf), &info);
     if (info.backing && strchr(info.backing, '/'))
-        initrd = info.backing;
-    if (!initrd || !vm_is_foreign(&r->vm) ||
-        vm_confirm(r->a,
-                   "'%s' is a copy, or from elsewhere, and uses '%s'. Let "
-                   "it?",
-                   r->vm.path, initrd))
+        files[n++] = info.backing;
+    if (initrd)
+        files[n++] = initrd;
+    if (iso && strcmp(iso, "none") != 0)
+        files[n++] = iso;
+    return n;
+}
+
+static int check_trust(const struct run *r, struct err *err)
+{
+    const char *files[3];
+    int n = used_files(r, files);
+
+    if (n && !vm_is_foreign(&r->vm))
         return 0;
-    return err_set(err, -EACCES,
-                   "'%.100s' is a copy, or from elsewhere, and uses '%.100s': "
-                   "--yes lets it",
-                   r->vm.path, initrd);
+    for (int i = 0; i < n; i++)
+        if (!vm_confirm(r->a,
+                        "'%s' is a copy, or from elsewhere, and uses '%s'. Let "
+                        "it?",
+                        r->vm.path, files[i]))
+            return err_set(err, -EACCES,
+                           "'%.100s' is a copy, or from elsewhere, and uses "
+                           "'%.100s': --yes lets it",
+                           r->vm.path, files[i]);
+    return 0;
 }
 
 static int open_vm(struct run *r, const char *word, struct err *err)

@@ -10,6 +10,8 @@ trap 'rm -rf "$dir"' EXIT
 export PATH=$PATH:/usr/sbin:/sbin
 # shellcheck source=tests/func/lib/check.sh
 . tests/func/lib/check.sh
+# shellcheck source=tests/func/lib/bare.sh
+. tests/func/lib/bare.sh
 
 show()
 {
@@ -29,14 +31,7 @@ h()
         >/dev/null 2>"$dir/err"
 }
 
-# A boot sector that says so on the serial port, then switches off by ACPI.
-sector='\xfa\x31\xc0\x8e\xd8\x8e\xd0\xbc\x00\x7c\xbe\x22\x7c' # si = text
-sector+='\xac\x84\xc0\x74\x06\xba\xf8\x03\xee\xeb\xf5'        # each byte
-sector+='\xba\x04\x06\xb8\x00\x34\xef\xf4\xeb\xfd'            # off; hlt
-printf "${sector}boot sector\\n" >"$dir/disk.img"
-truncate -s 510 "$dir/disk.img"
-printf '\x55\xaa' >>"$dir/disk.img"
-truncate -s 1M "$dir/disk.img"
+boot_disk "$dir/disk.img" 'boot sector'
 disk=$dir/disk.img,format=raw
 
 # --- What cannot start ----------------------------------------------------------

@@ -11,6 +11,8 @@ trap 'kill "${pids[@]}" 2>/dev/null; rm -rf "$dir"' EXIT
 export HUSK_HOME=$dir/home
 # shellcheck source=tests/func/lib/check.sh
 . tests/func/lib/check.sh
+# shellcheck source=tests/func/lib/bare.sh
+. tests/func/lib/bare.sh
 
 show()
 {
@@ -49,17 +51,6 @@ until_says()
     grep -aqF "$text" "$dir/serial"
 }
 
-# A boot sector that says so on the serial port, then switches off by ACPI.
-sector='\xfa\x31\xc0\x8e\xd8\x8e\xd0\xbc\x00\x7c\xbe\x22\x7c' # si = text
-sector+='\xac\x84\xc0\x74\x06\xba\xf8\x03\xee\xeb\xf5'        # each byte
-sector+='\xba\x04\x06\xb8\x00\x34\xef\xf4\xeb\xfd'            # off; hlt
-boot_disk() # FILE TEXT
-{
-    printf "$sector$2\\n" >"$1"
-    truncate -s 510 "$1"
-    printf '\x55\xaa' >>"$1"
-    truncate -s 1M "$1"
-}
 boot_disk "$dir/disk.img" 'from a disk'
 disk=$dir/disk.img,format=raw,bus=ide
 

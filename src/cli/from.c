@@ -58,7 +58,10 @@ int from_file_url(const char *url, char path[PATH_MAX], struct err *err)
         int high = *p == '%' ? hex(p[1]) : -1;
         int low = high >= 0 ? hex(p[2]) : -1;
 
-        path[n++] = low >= 0 ? (char)(high << 4 | low) : *p;
+        path[n] = *p;
+        if (low >= 0)
+            path[n] = (char)(high << 4 | low);
+        n++;
         p += low >= 0 ? 3 : 1;
         if (!path[n - 1])
             return err_set(err, -EINVAL, "'%.120s' is no path", url);

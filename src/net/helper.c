@@ -408,6 +408,21 @@ static int make_network(struct helper *hp)
     return hp->slirp ? 0 : -EIO;
 }
 
+/* The terminal is husk's: who has it open can type into it. */
+static int leave_terminal(void)
+{
+    int fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+
+    if (fd < 0)
+        return -errno;
+    for (int i = STDIN_FILENO; i <= STDERR_FILENO; i++)
+        if (dup2(fd, i) < 0)
+            return -errno;
+    if (fd > STDERR_FILENO)
+        (void)close(fd);
+    return 0;
+}
+
 int helper_main(void)
 {
     struct helper *hp = calloc(1, sizeof(*hp));
@@ -419,6 +434,8 @@ int helper_main(void)
     (void)signal(SIGINT, SIG_IGN); /* the terminal's are for husk */
     if (hp)
         a.rc = load(&hp->lib);
+    if (a.rc == 0)
+        a.rc = leave_terminal();
     if (a.rc == 0)
         a.rc = make_network(hp);
     if (a.rc == 0)

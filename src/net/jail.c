@@ -2,14 +2,20 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <linux/audit.h>
 #include <linux/filter.h>
+#include <linux/landlock.h>
 #include <linux/seccomp.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
+#include <unistd.h>
 
 enum {
     MAX_FDS = 4096 /* connections of the guest */
@@ -19,7 +25,6 @@ enum {
 /* Everything that the process may still ask of the kernel, and why. */
 static const uint16_t allowed[] = {
     /* the guest's connections */
-    SYS_socket,
     SYS_connect,
     SYS_bind,
     SYS_listen,
@@ -63,7 +68,6 @@ static const uint16_t allowed[] = {
     SYS_rt_sigprocmask,
     SYS_getpid,
     SYS_gettid,
-    SYS_tgkill,
     SYS_exit,
     SYS_exit_group,
 };
@@ -88,6 +92,43 @@ static int set_limits(void)
         l.rlim_max = MAX_FDS;
     l.rlim_cur = l.rlim_max;
     return setrlimit(RLIMIT_NOFILE, &l) < 0 ? -errno : 0;
+}
+
+/*
+ * With Landlock, where the kernel has it, files can only be read in the folder
+ * where the list of resolvers is: others replace it there while we run. Without
+ * it every file could be read that our user may read, and no other right is
+ * wider.
+ */
+static int hide_files(void)
+{
+    const struct landlock_ruleset_attr attr = {
+        .handled_access_fs = (LANDLOCK_ACCESS_FS_MAKE_SYM << 1) - 1};
+    struct landlock_path_beneath_attr rule = {
+        .allowed_access = LANDLOCK_ACCESS_FS_READ_FILE, .parent_fd = -1};
+    char path[PATH_MAX];
+    char *slash;
+    long fd = syscall(SYS_landlock_create_ruleset, &attr, sizeof(attr), 0);
+    long rc = 0;
+
+    if (fd < 0)
+        return errno == ENOSYS || errno == EOPNOTSUPP ? 0 : -errno;
+    slash = realpath("/etc/resolv.conf", path) ? strrchr(path, '/') : NULL;
+    if (slash) {
+        *slash = '\0';
+        rule.parent_fd =
+            open(*path ? path : "/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+    }
+    if (rule.parent_fd >= 0) {
+        rc = syscall(SYS_landlock_add_rule, fd, LANDLOCK_RULE_PATH_BENEATH,
+                     &rule, 0);
+        (void)close(rule.parent_fd);
+    }
+    if (rc == 0)
+        rc = syscall(SYS_landlock_restrict_self, fd, 0);
+    rc = rc < 0 ? -errno : 0;
+    (void)close((int)fd);
+    return (int)rc;
 }
 
 static struct sock_filter load(size_t off)
@@ -119,7 +160,7 @@ static size_t arg(unsigned n)
     return offsetof(struct seccomp_data, args) + 8 * (size_t)n;
 }
 
-enum { MAX_PROGRAM = 3 * NR_ALLOWED + 32 };
+enum { MAX_PROGRAM = 2 * NR_ALLOWED + 32 };
 
 /* Each rule is whole in itself, so that no jump is long. */
 static size_t make_program(struct sock_filter *p)
@@ -134,6 +175,13 @@ static size_t make_program(struct sock_filter *p)
         p[n++] = if_equal(allowed[i], 0, 1);
         p[n++] = ret(SECCOMP_RET_ALLOW);
     }
+    /* socket: to other hosts and our own, never to programs by a file */
+    p[n++] = if_equal(SYS_socket, 0, 5);
+    p[n++] = load(arg(0));
+    p[n++] = if_equal(AF_INET, 1, 0);
+    p[n++] = if_equal(AF_INET6, 0, 1);
+    p[n++] = ret(SECCOMP_RET_ALLOW);
+    p[n++] = ret(SECCOMP_RET_ERRNO | EAFNOSUPPORT);
     /* mmap: for the heap, never for code */
     p[n++] = if_equal(SYS_mmap, 0, 4);
     p[n++] = load(arg(2));
@@ -159,8 +207,12 @@ int jail_enter(void)
     if (rc < 0)
         return rc;
     prog.len = (unsigned short)make_program(program);
-    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ||
-        prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0 ||
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+        return -errno;
+    rc = hide_files();
+    if (rc < 0)
+        return rc;
+    if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0 ||
         prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &prog) < 0)
         return -errno;
     return 0;

@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -228,9 +229,23 @@ static int within(int (*f)(void))
 static int use_sockets(void)
 {
     int fd = socket(AF_INET, SOCK_STREAM, 0);
-    int file = open("/etc/passwd", O_RDONLY | O_CLOEXEC);
+    int file = open("/etc/resolv.conf", O_RDONLY | O_CLOEXEC);
 
-    return fd >= 0 && file >= 0 && close(fd) == 0 ? 0 : 1;
+    return fd >= 0 && (file >= 0 || errno == ENOENT) && close(fd) == 0 ? 0 : 1;
+}
+
+/* Those of programs, which may do more than this one. */
+static int use_local_sockets(void)
+{
+    return socket(AF_UNIX, SOCK_STREAM, 0) < 0 && errno == EAFNOSUPPORT ? 0 : 1;
+}
+
+static int map_code(void)
+{
+    void *p = mmap(NULL, 4096, PROT_READ | PROT_EXEC,
+                   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+    return p == MAP_FAILED ? 1 : 2;
 }
 
 static int write_files(void)
@@ -260,6 +275,8 @@ static void the_process_keeps_sockets_only(void **state)
 #endif
     assert_int_equal(within(use_sockets), 0);
     assert_int_equal(within(write_files), 0);
+    assert_int_equal(within(use_local_sockets), 0);
+    assert_int_equal(within(map_code), 128 + SIGSYS);
     assert_int_equal(within(start_others), 0);
 }
 

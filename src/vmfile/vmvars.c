@@ -36,9 +36,9 @@ static int damaged(struct err *err)
 {
     return err_set(err, -EUCLEAN,
                    "read the firmware's variables: both copies of them are "
-                   "damaged; 'qemu-img snapshot -d %s FILE' gives them up, and "
+                   "damaged; qemu-img snapshot -d '%s' FILE gives them up, and "
                    "the firmware begins anew",
-                   VMVARS_ID);
+                   VMVARS_NAME);
 }
 
 static int failed(int rc, const char *what, struct err *err)
@@ -125,17 +125,16 @@ static int write_pages(struct qcow2 *q, int copy, const uint8_t *data,
     return rc;
 }
 
-/* Make this copy the one that counts. The other one may have been written by a
- * process that was killed before it could flush: first that one is stable. */
+/* Make this copy the one that counts. The other one is stable: a change ends
+ * with a flush, and the open of an image that was not closed begins with one.
+ */
 static int write_copy(struct qcow2 *q, int copy, uint64_t generation,
                       const uint8_t *data, size_t len,
                       const struct stale *stale)
 {
     uint8_t head[STATEAREA_HEAD];
-    int rc = qcow2_ext_sync(q);
+    int rc = write_pages(q, copy, data, len, stale);
 
-    if (rc == 0)
-        rc = write_pages(q, copy, data, len, stale);
     if (rc < 0)
         return rc;
     describe(generation, data, len, head);

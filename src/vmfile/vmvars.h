@@ -12,8 +12,8 @@
  * The variables of UEFI firmware, inside the VM file: the bytes of its flash
  * chip. They are in the state area of an entry of the snapshot table that is no
  * snapshot, with two copies of a head and a section (statearea.h), VMVARS_COPY
- * apart. A change writes the other copy in place, with the next generation,
- * between two flushes; the valid one of the higher generation counts. So at any
+ * apart. A change writes the other copy in place, with the next generation, and
+ * flushes it; the valid one of the higher generation counts. So at any
  * moment either all of the old or all of the new is there, whatever tears.
  */
 enum {

@@ -87,12 +87,12 @@ resets()
 
 # --- OVMF -----------------------------------------------------------------------
 
-efi_disk() # SCRIPT: the shell runs it after five seconds
+efi_disk() # LINE...: the shell runs them after five seconds
 {
     rm -f "$dir/efi.img"
     truncate -s 16M "$dir/efi.img"
     mkfs.vfat -F 16 "$dir/efi.img" >/dev/null
-    printf '%s\r\n' "$1" 'reset -s' >"$dir/startup.nsh"
+    printf '%s\r\n' "$@" 'reset -s' >"$dir/startup.nsh"
     mcopy -i "$dir/efi.img" "$dir/startup.nsh" ::/
 }
 
@@ -113,6 +113,52 @@ uefi()
     check 'variables of something else' 2 $?
 }
 
+# A VM keeps them in its file: with its snapshots, and for QEMU's tools to see.
+vm() # NAME: run it, and say what the script saw
+{
+    h "$1"
+    sed -nE 's/^was ([a-z]*).*/\1/p' "$dir/serial" | tr -d '\r'
+}
+
+vm_uefi()
+{
+    local limit=90 image
+
+    export HUSK_HOME=$dir/home
+    image=$HUSK_HOME/u.husk
+    efi_disk 'echo was %husk%' 'set husk x%husk%' # longer with each run
+    "$husk" import "$dir/efi.img" u -f raw -m 256M --firmware uefi -q
+    check 'a VM begins with none' '' "$(vm u)"
+    check 'what it set is there' x "$(vm u)"
+    "$husk" snapshot u s -q
+    check 'and grows' xx "$(vm u)"
+    cp "$image" "$HUSK_HOME/copy.husk"
+    check 'a copy has it' xxx "$(vm copy)"
+    check 'husk lists snapshots' s "$("$husk" snapshots u -o name)"
+    "$husk" restore u@s -q --no-save
+    check 'a restore brings back what it was' xx "$(vm u)"
+    h u --firmware-vars "$dir/vars2"
+    check 'a file goes over it' '' \
+        "$(sed -nE 's/^was ([a-z]*).*/\1/p' "$dir/serial" | tr -d '\r')"
+    "$husk" check u -q
+    check 'its file is sound' 0 $?
+    command -v qemu-img >/dev/null || return
+    check 'QEMU shows what it is' 1 \
+        "$(qemu-img snapshot -l "$image" | grep -c 'UEFI variables')"
+    qemu-img snapshot -a husk-uefi "$image" 2>"$dir/err"
+    check 'and refuses to apply it' 1 $?
+    for step in 'snapshot -c theirs' 'resize -q' 'snapshot -a s' \
+        'snapshot -d theirs' 'check -q -r all' 'snapshot -d s'; do
+        # shellcheck disable=SC2086
+        qemu-img $step "$image" $([ "$step" = 'resize -q' ] && echo +8M) \
+            >"$dir/err" 2>&1
+        check "qemu-img $step" 0 $?
+    done
+    check 'it stays through all of these' xxx "$(vm u)"
+    qemu-img snapshot -d 'husk: UEFI variables (no snapshot)' "$image"
+    check 'they can be given up' '' "$(vm u)"
+}
+
 if h -d "$disk"; then
     bios
     resets
@@ -127,6 +173,7 @@ elif ! command -v mcopy >/dev/null || ! command -v mkfs.vfat >/dev/null; then
     skip OVMF 'there is no mcopy or mkfs.vfat'
 else
     uefi
+    vm_uefi
 fi
 echo "$passed passed, $failed failed, $skipped skipped"
 [ "$failed" -eq 0 ]

@@ -78,8 +78,6 @@ h check web
 check 'no check meanwhile' 5 $?
 h delete web
 check 'nor can it be deleted' 5 $?
-h export web -o "$dir/x.qcow2"
-check 'nor exported' 5 $?
 h restore web@none
 check 'nor restored' 5 $?
 h snapshots web
@@ -109,6 +107,24 @@ check 'its name is chosen' snap1 "$("$husk" snapshot web -q)"
 check 'they are there' 'live snap1 ' "$("$husk" snapshots web -o name | tr '\n' ' ')"
 h snapshot web live
 check 'the same name again' 4 $?
+h export web -f raw -o "$dir/live.img"
+check 'it is exported while it runs' 0 $?
+check 'all of the disk' 134217728 "$(stat -c %s "$dir/live.img")"
+check 'nothing is left of that' 'live snap1 ' \
+    "$("$husk" snapshots web -o name | tr '\n' ' ')"
+if command -v qemu-img >/dev/null; then
+    check 'nor in the file' 2 \
+        "$(qemu-img snapshot -U -l "$HUSK_HOME/web.husk" | grep -c ' 0 B ')"
+fi
+h export web@live -f raw -o "$dir/snap.img"
+check 'so is a snapshot' 0 $?
+h export web@none -o "$dir/none.img"
+check 'of those that there are' 3 $?
+h delete web@snap1
+check 'a snapshot is deleted while it runs' 0 $?
+check 'and gone' 'live ' "$("$husk" snapshots web -o name | tr '\n' ' ')"
+h delete web@snap1
+check 'once' 3 $?
 h rename web site
 check 'it gets another name' 0 $?
 check 'and still runs' running \

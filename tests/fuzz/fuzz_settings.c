@@ -1,11 +1,11 @@
 /*
  * What a VM file says of itself: header, extension, slots, owner record, the
- * settings in them, and the records of snapshots. Any bytes are refused or give
- * settings that survive being printed; they then can be changed, and the text
- * of a change is what is read next.
+ * settings in them, the records of snapshots and the heads of their states. Any
+ * bytes are refused or give settings that survive being printed; they then can
+ * be changed, and the text of a change is what is read next.
  *
  * The first byte chooses: 0 a file, 1 the text of settings, 2 a snapshot's
- * record, 3 a file whose sums are made right.
+ * record, 3 a file whose sums are made right, 4 the head of a state area.
  */
 #include <assert.h>
 #include <errno.h>
@@ -21,6 +21,7 @@
 #include "vmfile/identity.h"
 #include "vmfile/slots.h"
 #include "vmfile/snapmeta.h"
+#include "vmfile/statearea.h"
 #include "vmfile/vmlock.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -72,6 +73,38 @@ static void use_record(const uint8_t *data, size_t size)
         (void)!snapmeta_pack(&m, buf, sizeof(buf), &len, &err);
     snapmeta_free(&m);
     free(copy);
+}
+
+/* What is taken is in order and in its room, and packs to what it was. The
+ * first byte says how much room, and whether the sum is made right. */
+static void use_state(const uint8_t *data, size_t size)
+{
+    uint8_t head[STATEAREA_HEAD] = {0}, again[STATEAREA_HEAD];
+    uint64_t room, end = STATEAREA_HEAD;
+    struct statearea a, b;
+
+    if (!size)
+        return;
+    room = 1ull << (data[0] & 63);
+    memcpy(head, data + 1, size - 1 < sizeof(head) ? size - 1 : sizeof(head));
+    if (data[0] & 0x80) {
+        put_be32(head + 24, 0);
+        put_be32(head + 24, crc32c_update(0, head, sizeof(head)));
+    }
+    if (statearea_parse(&a, head, room) < 0)
+        return;
+    for (unsigned i = 0; i < a.nr; i++) {
+        assert(a.section[i].off >= end && a.section[i].len);
+        assert(a.section[i].off < room);
+        assert(a.section[i].len <= room - a.section[i].off);
+        end = a.section[i].off + a.section[i].len;
+    }
+    assert(statearea_end(&a) == end);
+    (void)statearea_find(&a, STATEAREA_VARIABLES);
+    statearea_pack(&a, again);
+    assert(statearea_parse(&b, again, room) == 0);
+    assert(b.nr == a.nr && b.generation == a.generation);
+    assert(memcmp(a.section, b.section, a.nr * sizeof(a.section[0])) == 0);
 }
 
 /* A header with husk's extension at its usual place, of the input's bytes. */
@@ -136,7 +169,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
     if (size < 1 || size > MAX_FILE)
         return 0;
-    if (data[0] % 4 == 1) {
+    if (data[0] % 5 == 1) {
         copy = malloc(size);
         assert(copy);
         memcpy(copy, data + 1, size - 1);
@@ -144,13 +177,17 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         free(copy);
         return 0;
     }
-    if (data[0] % 4 == 2) {
+    if (data[0] % 5 == 2) {
         use_record(data + 1, size - 1);
+        return 0;
+    }
+    if (data[0] % 5 == 4) {
+        use_state(data + 1, size - 1);
         return 0;
     }
     fd = memfd_create("vm", MFD_CLOEXEC);
     assert(fd >= 0);
-    if (data[0] % 4 == 0) {
+    if (data[0] % 5 == 0) {
         assert(pwrite(fd, data + 1, size - 1, 0) == (ssize_t)size - 1);
     } else {
         assert(ftruncate(fd, 65536) == 0);

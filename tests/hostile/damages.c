@@ -289,6 +289,23 @@ static void snapshot_table_overlap(struct image *m, unsigned a)
     put64(m, 64, (uint64_t)a * CL);
 }
 
+/* A state area: its L2 table anywhere, and its entries. */
+static void state_table(struct image *m, unsigned a)
+{
+    put32(m, IMG_SNAPS * CL + 8, 3);
+    put64(m, IMG_SNAP_L1 * CL + 16, a < WILD ? wild[a] : (a - WILD) * CL);
+}
+
+static void state_entry(struct image *m, unsigned a)
+{
+    unsigned i;
+
+    state_table(m, WILD + IMG_DATA + 3);
+    for (i = 0; i < 512; i++)
+        put64(m, (IMG_DATA + 3) * CL + i * 8,
+              a < WILD ? wild[a] : (a - WILD) * CL);
+}
+
 /* -- The file
  * ------------------------------------------------------------------------ */
 
@@ -371,6 +388,8 @@ const struct damage damages[] = {
     FAMILY(reftable_same, 3, MAY_OPEN),
     FAMILY(snapshot_field, 8 * (WILD - 1), MAY_OPEN),
     FAMILY(snapshot_overlap, IMG_CLUSTERS, MAY_OPEN),
+    FAMILY(state_table, WILD + IMG_CLUSTERS, MAY_OPEN),
+    FAMILY(state_entry, WILD + IMG_CLUSTERS, MAY_OPEN),
     FAMILY(snapshot_table_overlap, IMG_CLUSTERS, MAY_OPEN),
     FAMILY(cut, 18, MAY_OPEN),
     FAMILY(long_file, 3, MAY_OPEN),

@@ -81,6 +81,21 @@ static void probe_write(struct probe *p)
     }
 }
 
+/* Of most there is no state, or it cannot be written. */
+static void probe_state(struct probe *p, const struct qcow2_snap *s)
+{
+    uint64_t step = s->state_room / 7, off;
+    static uint8_t buf[CHUNK];
+
+    for (off = 0; step && off < s->state_room; off += step) {
+        uint64_t left = s->state_room - off;
+        uint64_t len = left < CHUNK ? left : CHUNK;
+
+        (void)!qcow2_state_read(p->q, s->id, off, buf, len);
+        (void)!qcow2_state_write(p->q, s->id, off, buf, len / 2);
+    }
+}
+
 static void probe_snapshots(struct probe *p)
 {
     struct qcow2_snap_new new = {.name = "probe"};
@@ -95,6 +110,7 @@ static void probe_snapshots(struct probe *p)
         return;
     complain(p, "create", qcow2_snap_create(p->q, &new, NULL, &err), &err);
     for (i = 0; i < n && i < 8; i++) {
+        probe_state(p, &list[i]);
         complain(p, "unique",
                  qcow2_snap_unique(p->q, list[i].id, &unique, &err), &err);
         complain(p, "apply", qcow2_snap_apply(p->q, list[i].id, &err), &err);

@@ -18,10 +18,11 @@ enum mark_op {
     MARK_DISCARD, /* they are as before, or zeroes */
     MARK_FLUSH,
     MARK_RESIZE,   /* to seq sectors */
-    MARK_SNAPSHOT, /* id */
+    MARK_SNAPSHOT, /* id; count is not 0: with a state (state_piece) */
     MARK_APPLY,
     MARK_DELETE,
     MARK_SETTINGS, /* generation seq, a text that names it */
+    MARK_VARS,     /* the firmware's variables: sectors of version seq */
     MARK_BARRIER,  /* the store is about to sync, for the reason in name */
     MARK_CLOSED,   /* properly: nothing may leak */
     MARK_CREATE,   /* from here on the file is no image yet, or a sound one */
@@ -64,6 +65,18 @@ static inline void sector_fill(uint64_t *w, uint64_t sector, uint64_t seq)
     /* Version 1 can be compressed. */
     for (i = 3; i < SECTOR_WORDS; i++)
         w[i] = seq == 1 ? sector : (x + i) * 0xff51afd7ed558ccdULL;
+}
+
+/* The state of snapshot id is two pieces: the n-th sector of a piece holds
+ * version id + 1 of the sector that it is in the state. */
+struct state_piece {
+    uint64_t first, count; /* sectors */
+};
+
+static inline struct state_piece state_piece(uint32_t id, unsigned n)
+{
+    return n ? (struct state_piece){100 + id % 50, 1 + id % 3}
+             : (struct state_piece){id % 2, 1 + id % 40};
 }
 
 /* The version that buf holds of the sector; -1 if it holds none. */

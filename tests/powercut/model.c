@@ -96,6 +96,7 @@ bool model_allows(const struct model_sector *s, uint64_t version)
 bool model_init(struct model *m)
 {
     memset(m, 0, sizeof(*m));
+    m->nr_vars = 1; /* none */
     return true;
 }
 
@@ -151,27 +152,36 @@ static void add_to_snapshots(struct model *m, uint64_t sector, uint64_t seq)
             add_version(m, &m->snapshots[i].view.sectors[sector], seq);
 }
 
-static void data_mark(struct model *m, const struct mark *k)
+static void view_mark(struct model *m, struct model_view *v,
+                      const struct mark *k)
 {
     uint64_t seq = k->op == MARK_WRITE ? k->seq : 0, i;
+    struct model_sector *s = v->sectors + k->sector;
     bool maybe = k->op == MARK_DISCARD;
-    struct model_sector *s;
 
-    if (k->sector + k->count > m->disk.nr) {
-        m->confused = "a write outside of the disk";
-        return;
-    }
-    s = m->disk.sectors + k->sector;
     for (i = 0; i < k->count; i++, s++) {
         if (k->phase == MARK_BEGIN) {
             if (maybe && s->version[s->count - 1] == seq)
                 continue;
             add_version(m, s, seq);
-            add_to_snapshots(m, k->sector + i, seq);
+            if (v == &m->disk)
+                add_to_snapshots(m, k->sector + i, seq);
         } else if (k->phase == MARK_END && !maybe) {
             returned(s, k->fua);
         }
     }
+}
+
+/* While the disk grows, what is written is on the larger one, too. */
+static void data_mark(struct model *m, const struct mark *k)
+{
+    if (k->sector + k->count > m->disk.nr) {
+        m->confused = "a write outside of the disk";
+        return;
+    }
+    view_mark(m, &m->disk, k);
+    if (m->changing && m->growing)
+        view_mark(m, &m->next, k);
 }
 
 /* -- Flushes ----------------------------------------------------------------
@@ -215,8 +225,11 @@ static void flush_ends(struct model *m, uint64_t key, bool good)
     if (!f)
         return;
     f->key = 0;
-    for (i = 0; good && i < f->nr && i < m->disk.nr; i++)
+    for (i = 0; good && i < f->nr && i < m->disk.nr; i++) {
         drop_before(&m->disk.sectors[i], f->done[i]);
+        if (m->changing && m->growing)
+            drop_before(&m->next.sectors[i], f->done[i]);
+    }
 }
 
 /* What was found after a kill is now stable. */
@@ -263,6 +276,7 @@ static void change_mark(struct model *m, const struct mark *k)
         if (!begin_change(m, k))
             m->confused = "a change to what is not there";
         m->changing = true;
+        m->growing = k->op == MARK_RESIZE;
     } else if (k->phase == MARK_END) {
         m->disk = m->next;
         m->next = old;
@@ -285,6 +299,7 @@ static void snapshot_mark(struct model *m, const struct mark *k)
         s->id = k->id;
         s->must = false;
         s->used = s->taking = true;
+        s->has_state = k->count;
         view_flush(&s->view);
         flush_begins(m, SNAPSHOT_KEY + k->id);
     } else if (s) {
@@ -317,6 +332,18 @@ static void settings_mark(struct model *m, const struct mark *k)
         m->confused = "too many settings that were cut short";
     else
         m->settings[m->nr_settings++] = k->seq;
+}
+
+static void vars_mark(struct model *m, const struct mark *k)
+{
+    if (k->phase == MARK_END)
+        m->nr_vars = 0;
+    else if (k->phase == MARK_FAILED)
+        return;
+    if (m->nr_vars == MODEL_VARS)
+        m->confused = "too many variables that were cut short";
+    else
+        m->vars[m->nr_vars++] = k->seq;
 }
 
 /* -- After a kill
@@ -432,6 +459,7 @@ void model_mark(struct model *m, const struct mark *k)
     case MARK_SNAPSHOT: snapshot_mark(m, k); break;
     case MARK_DELETE: delete_mark(m, k); break;
     case MARK_SETTINGS: settings_mark(m, k); break;
+    case MARK_VARS: vars_mark(m, k); break;
     case MARK_CLOSED:
         view_flush(&m->disk);
         settle(m);

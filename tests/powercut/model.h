@@ -10,12 +10,14 @@
 /*
  * What a disk may hold after a cut, from the marks before it: each sector one
  * of the versions since the last flush that had returned, each snapshot all or
- * nothing, the size and the settings the old ones or the new.
+ * nothing, the size, the settings and the firmware's variables the old ones or
+ * the new.
  */
 enum {
     MODEL_VERSIONS = 24, /* of a sector between two flushes */
     MODEL_SNAPSHOTS = 64,
     MODEL_SETTINGS = 32,
+    MODEL_VARS = 32,
     MODEL_FLUSHES = 32
 };
 
@@ -37,6 +39,7 @@ struct model_snapshot {
     bool taking;     /* it is under way, beside writes */
     bool must, used; /* !must: it is being made or deleted */
     bool seen;       /* after a kill; stable with the next flush */
+    bool has_state;
     struct model_view view;
 };
 
@@ -52,12 +55,14 @@ struct model {
     uint64_t base; /* sectors that a backing file has, of version 1 */
     struct model_view disk;
     /* While the whole disk changes (apply, resize): what it becomes. */
-    bool changing;
+    bool changing, growing;
     struct model_view next;
     struct model_snapshot snapshots[MODEL_SNAPSHOTS];
     /* Those that may be there; a kill can leave more than two. */
     uint64_t settings[MODEL_SETTINGS];
     unsigned nr_settings;
+    uint64_t vars[MODEL_VARS]; /* of the firmware's variables; 0: none */
+    unsigned nr_vars;
     bool closed;
     bool failed; /* something did since the last close: leaks are allowed */
     struct model_flush flushes[MODEL_FLUSHES];

@@ -53,6 +53,8 @@ noticed()
         [ -z "$said" ] || break
         said=$(try $seed --ops 300 --cluster-bits 12 --sectors 1024 --no-kills)
         [ -z "$said" ] || break
+        said=$(try $seed --ops 200 --cluster-bits 10 --state)
+        [ -z "$said" ] || break
     done
     echo "$said"
 }
@@ -145,5 +147,15 @@ mutant 'compact: frees before it is stable' $B/qcow2_compact.c \
     '/^static int move_kind/,/^}/ { /rc = walk_all/,/^}/ s/rc = q_flush_frozen(q);/rc = 0;/ }'
 mutant 'settings over those that count' vmfile/slots.c \
     's/s.offset + s.slot\[!which\]/s.offset + s.slot[which]/'
+mutant 'states are not counted' $B/qcow2_state.c \
+    's/    q_cache_drop(q, \*off, q->cluster_size);/    q_unalloc(q, first, 1);/'
+mutant 'the table of a state is not written' $B/qcow2_state.c \
+    's/return rc ? rc : write_cluster(q, table, entry);/memset(table, 0, q->cluster_size); return rc ? rc : write_cluster(q, table, entry);/'
+mutant 'variables: the copy that counts' vmfile/vmvars.c \
+    's/rc = write_copy(q, !c.current,/rc = write_copy(q, c.current,/'
+mutant 'variables: not stable at the end' vmfile/vmvars.c \
+    's/return rc < 0 ? rc : qcow2_ext_sync(q);/return rc;/'
+mutant 'variables: only what is in the first pages' vmfile/vmvars.c \
+    's/memset(&all, 1, sizeof(all));/memset(\&all, 0, sizeof(all)); all.page[0] = true;/'
 echo "$passed passed, $failed failed, 0 skipped"
 [ $failed -eq 0 ]

@@ -35,6 +35,7 @@ record small --ops 350 --cluster-bits 9 --cache 65536 --seed 3
 record kills --ops 500 --cluster-bits 10 --seed 4
 record grows --ops 1500 --cluster-bits 9 --refcount-order 6 --sectors 6000 \
     --no-kills --no-snapshots
+record states --ops 250 --cluster-bits 10 --state --seed 5
 record settings --ops 400 --cluster-bits 16 --sectors 256 --settings
 
 names=$(timeout 100 "$bin/replay" --cuts 0 --names "$dir"/*.trace |
@@ -42,7 +43,7 @@ names=$(timeout 100 "$bin/replay" --cuts 0 --names "$dir"/*.trace |
 printf '%-28s %6s  %s\n' 'sync left out' 'times' 'what the test says'
 while read -r times name; do
     noticed=0
-    for trace in small kills settings grows; do
+    for trace in small kills settings states grows; do
         out=$(timeout 300 "$bin/replay" --cuts 10 --drop "$name" --max-bad 1 \
             --first "$dir/$trace.trace")
         [ $? -ne 1 ] || noticed=1

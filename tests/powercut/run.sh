@@ -85,6 +85,12 @@ one 'a host that runs out of space' $n --ops $((250 * times)) --full 12 \
     --cluster-bits 10
 one 'clusters of 64 KiB, settings' $n --ops $((200 * times)) \
     --cluster-bits 16 --sectors 2048 --settings
+one 'states and variables' $n --ops $((250 * times)) --cluster-bits 10 \
+    --state
+one 'states, clusters of 64 KiB' $n --ops $((100 * times)) \
+    --cluster-bits 16 --sectors 2048 --state --settings
+one 'states, four threads' $n --ops $((80 * times)) --cluster-bits 12 \
+    --threads 4 --sectors 512 --state
 per_event=8
 one 'clusters of 2 MiB' $((n / 3)) --ops $((30 * times)) --cluster-bits 21 \
     --sectors 16384

@@ -35,6 +35,11 @@ static uint32_t crc32c(uint32_t crc, const uint8_t *p, uint64_t len)
     return crc32_of(CASTAGNOLI, crc, p, len);
 }
 
+uint32_t slotread_crc32c(const uint8_t *p, uint64_t len)
+{
+    return crc32c(0, p, len);
+}
+
 enum slotread_mark slotread_mark(const struct qimg *q)
 {
     const struct qextension *x = qimg_extension(q, MARK_MAGIC);

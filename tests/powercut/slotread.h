@@ -19,6 +19,9 @@ enum slotread_mark {
     MARK_OPEN, /* or of another length than when it was closed */
     MARK_SHUT  /* nothing is to be looked for at the next open */
 };
+/* CRC-32C of len bytes. */
+uint32_t slotread_crc32c(const uint8_t *p, uint64_t len);
+
 enum slotread_mark slotread_mark(const struct qimg *q);
 
 /* The slot that counts; false if none is valid. */

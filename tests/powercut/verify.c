@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "slotread.h"
+#include "stateread.h"
 
 enum { SECTOR = 512 };
 
@@ -120,6 +121,37 @@ static bool verify_view(struct verify *v, const char *what,
     return true;
 }
 
+static bool verify_state(struct verify *v, uint32_t id, const struct qimg *q,
+                         const struct qview *view)
+{
+    uint8_t buf[SECTOR];
+
+    for (unsigned n = 0; n < 2; n++) {
+        struct state_piece p = state_piece(id, n);
+
+        for (uint64_t i = p.first; i < p.first + p.count; i++)
+            if (!state_read(q, view, i * SECTOR, buf, SECTOR) ||
+                sector_version(buf, i) != (int64_t)id + 1)
+                return no(v, "snapshot %u: sector %" PRIu64 " of its state", id,
+                          i);
+    }
+    return true;
+}
+
+static bool verify_variables(struct verify *v, const struct model *m,
+                             const struct qimg *q)
+{
+    int64_t version = state_variables(q);
+
+    for (unsigned i = 0; i < m->nr_vars; i++)
+        if (version == (int64_t)m->vars[i])
+            return true;
+    return no(v,
+              "the firmware's variables are of version %" PRId64
+              ", not %" PRIu64 "..%" PRIu64,
+              version, m->vars[0], m->vars[m->nr_vars - 1]);
+}
+
 static bool verify_snapshots(struct verify *v, struct model *m,
                              const struct qimg *q)
 {
@@ -128,13 +160,16 @@ static bool verify_snapshots(struct verify *v, struct model *m,
     unsigned i;
 
     for (i = 0; i < q->nr_snapshots; i++) {
+        if (!strcmp(q->snapshots[i].id, STATE_VARIABLES))
+            continue;
         s = model_snapshot(m, (uint32_t)strtoul(q->snapshots[i].id, NULL, 10));
         if (!s)
             return no(v, "there is a snapshot '%s'", q->snapshots[i].id);
         if (seen[s - m->snapshots])
             return no(v, "snapshot '%s' is there twice", q->snapshots[i].id);
         seen[s - m->snapshots] = true;
-        if (!verify_view(v, "snapshot", &s->view, q, &q->snapshots[i].view))
+        if (!verify_view(v, "snapshot", &s->view, q, &q->snapshots[i].view) ||
+            (s->has_state && !verify_state(v, s->id, q, &q->snapshots[i].view)))
             return false;
     }
     for (i = 0; i < MODEL_SNAPSHOTS; i++)
@@ -180,7 +215,8 @@ bool verify_image(struct verify *v, struct model *m, const struct qimg *q)
     if (!verify_view(v, "disk", &m->disk, q, &q->active) &&
         (!m->changing || !verify_view(v, "disk", &m->next, q, &q->active)))
         return false;
-    return verify_snapshots(v, m, q) && verify_settings(v, m, q);
+    return verify_snapshots(v, m, q) && verify_settings(v, m, q) &&
+           verify_variables(v, m, q);
 }
 
 static bool verify_bytes(struct verify *v, const struct model_view *mv,

@@ -12,6 +12,7 @@
 #include "barrier.h"
 #include "block/qcow2.h"
 #include "vmfile/slots.h"
+#include "vmfile/vmvars.h"
 
 /*
  * workload: random changes of a disk through husk's store, each noted in the
@@ -23,12 +24,14 @@ enum {
     MAX_RUN = 512, /* sectors of a request, or */
     MAX_CLUSTERS = 4,
     MAX_SNAPSHOTS = 6,
+    VARS = 3 * VMVARS_PAGE, /* of a firmware with little to say */
     MAX_THREADS = 8,
     DIRTY_MAX = 10 /* requests between flushes */
 };
 
 struct shared {
-    uint64_t seed, sectors, settings;
+    uint64_t seed, sectors, settings, vars;
+    _Atomic uint64_t shared; /* sectors that the threads have parts of */
     _Atomic uint64_t seq, flushes;
     uint32_t next_id, snapshots[MAX_SNAPSHOTS], nr_snapshots;
     unsigned ops_left;
@@ -49,7 +52,7 @@ struct work {
     uint64_t max_sectors;
     uint32_t cluster_bits, refcount_order, cache_bytes;
     unsigned ops, full_each;
-    bool with_settings, direct, no_snapshots, no_kills;
+    bool with_settings, with_state, direct, no_snapshots, no_kills;
     unsigned slot_syncs; /* of one change */
     struct qcow2 *q;
     struct blk *blk;
@@ -104,8 +107,15 @@ static void pick_range(struct work *w, struct mark *k)
 {
     uint64_t cluster = (1ULL << w->cluster_bits) / SECTOR;
     uint64_t max = MAX_CLUSTERS * cluster;
-    uint64_t first = w->s->sectors * w->part / w->parts;
-    uint64_t end = w->s->sectors * (w->part + 1) / w->parts;
+    uint64_t nr = w->s->shared;
+    uint64_t first = nr * w->part / w->parts;
+    uint64_t end = nr * (w->part + 1) / w->parts;
+
+    /* What the disk has grown by belongs to who lets it grow. */
+    if (!w->part && nr < w->s->sectors && (w->parts == 1 || !below(w, 3))) {
+        first = w->parts == 1 ? 0 : nr;
+        end = w->s->sectors;
+    }
 
     if (below(w, 4))
         max = cluster < 4 ? 4 : cluster;
@@ -212,9 +222,54 @@ static void do_resize(struct work *w)
     w->s->sectors = blk_size(w->blk) / SECTOR;
 }
 
+/* The pieces of a snapshot's state, in bytes. */
+static void fill_state(uint32_t id, struct qcow2_piece piece[2])
+{
+    static uint8_t bytes[2][64 * SECTOR];
+
+    for (unsigned n = 0; n < 2; n++) {
+        struct state_piece p = state_piece(id, n);
+
+        for (uint64_t i = 0; i < p.count; i++) {
+            uint64_t words[SECTOR_WORDS];
+
+            sector_fill(words, p.first + i, id + 1);
+            memcpy(bytes[n] + i * SECTOR, words, SECTOR);
+        }
+        piece[n] =
+            (struct qcow2_piece){p.first * SECTOR, bytes[n], p.count * SECTOR};
+    }
+}
+
+static void do_vars(struct work *w)
+{
+    struct mark k = {.op = MARK_VARS};
+    static uint8_t data[VARS];
+    struct err err;
+    int rc;
+
+    if (!w->with_state)
+        return;
+    k.seq = ++w->s->vars;
+    for (uint64_t i = 0; i < VARS / SECTOR; i++) {
+        uint64_t words[SECTOR_WORDS];
+
+        sector_fill(words, i, k.seq);
+        memcpy(data + i * SECTOR, words, SECTOR);
+    }
+    k = begin(w, k);
+    rc = vmvars_write(w->q, data, VARS, &err);
+    end(w, k, rc);
+    if (failed(w, rc))
+        die("variables", err.text);
+}
+
 static void do_snapshot(struct work *w)
 {
-    struct mark k = {.op = MARK_SNAPSHOT, .id = w->s->next_id};
+    struct mark k = {.op = MARK_SNAPSHOT,
+                     .id = w->s->next_id,
+                     .count = w->with_state && below(w, 4)};
+    struct qcow2_piece state[2];
     char id[16];
     struct qcow2_snap_new new = {.id = id, .name = id};
     struct err err;
@@ -225,6 +280,11 @@ static void do_snapshot(struct work *w)
         return;
     w->s->next_id++;
     (void)snprintf(id, sizeof(id), "%u", k.id);
+    if (k.count) {
+        fill_state(k.id, state);
+        new.state = state;
+        new.nr_state = 2;
+    }
     k = begin(w, k);
     rc = qcow2_snap_create(w->q, &new, NULL, &err);
     end(w, k, rc);
@@ -254,6 +314,8 @@ static void do_apply(struct work *w)
     if (failed(w, rc) && rc != -EOVERFLOW)
         die("apply", err.text);
     w->s->sectors = blk_size(w->blk) / SECTOR;
+    if (w->s->shared > w->s->sectors)
+        w->s->shared = w->s->sectors;
 }
 
 static void do_delete(struct work *w)
@@ -404,6 +466,8 @@ static bool open_image(struct work *w)
     if (rc)
         return false;
     w->blk = qcow2_blk(w->q);
+    w->s->sectors = blk_size(w->blk) / SECTOR;
+    w->s->shared = w->s->sectors;
     return true;
 }
 
@@ -462,12 +526,14 @@ static void tell_snapshots(struct work *w)
 
     if (qcow2_snaps(w->q, &list, &n, &err))
         die("list of snapshots after a kill", err.text);
-    for (i = 0; i < n && i < MAX_SNAPSHOTS; i++) {
+    w->s->nr_snapshots = 0;
+    for (i = 0; i < n && w->s->nr_snapshots < MAX_SNAPSHOTS; i++) {
+        if (list[i].no_disk)
+            continue;
         k.id = (uint32_t)strtoul(list[i].id, NULL, 10);
-        w->s->snapshots[i] = k.id;
+        w->s->snapshots[w->s->nr_snapshots++] = k.id;
         begin(w, k);
     }
-    w->s->nr_snapshots = (uint32_t)i;
     end(w, k, 0);
     qcow2_snaps_free(list, n);
 }
@@ -495,13 +561,19 @@ static void one_op(struct work *w)
         do_settings(w);
         return;
     }
+    if (w->with_state && !below(w, 7)) {
+        do_vars(w);
+        return;
+    }
     if (dice < 78) {
         one_request(w, dice);
         return;
     }
-    if (dice < 84) {
+    if (dice < 81) {
+        do_resize(w); /* beside the others' requests */
+    } else if (dice < 84) {
         (void)pthread_rwlock_wrlock(w->whole);
-        (dice < 81 ? do_resize : do_apply)(w);
+        do_apply(w);
         (void)pthread_rwlock_unlock(w->whole);
     } else if (dice < 89) {
         do_snapshot(w);
@@ -679,7 +751,7 @@ static int usage(void)
                   "usage: workload [--seed N] [--ops N] [--sectors N]\n"
                   "                [--max-sectors N] [--cluster-bits N]\n"
                   "                [--refcount-order N] [--cache BYTES]\n"
-                  "                [--settings] [--direct]\n"
+                  "                [--settings] [--state] [--direct]\n"
                   "                [--no-snapshots] [--no-kills] "
                   "[--threads N] [--full N]\n"
                   "                [--existing VERSION] | --base SECTORS\n"
@@ -701,6 +773,7 @@ static bool parse(struct work *w, int argc, char **argv, long *existing)
         {"refcount-order", required_argument, NULL, 'r'},
         {"cache", required_argument, NULL, 'c'},
         {"settings", no_argument, NULL, 't'},
+        {"state", no_argument, NULL, 'a'},
         {"direct", no_argument, NULL, 'd'},
         {"no-snapshots", no_argument, NULL, 'N'},
         {"no-kills", no_argument, NULL, 'K'},
@@ -723,6 +796,7 @@ static bool parse(struct work *w, int argc, char **argv, long *existing)
         case 'r': w->refcount_order = (uint32_t)n; break;
         case 'c': w->cache_bytes = (uint32_t)n; break;
         case 't': w->with_settings = true; break;
+        case 'a': w->with_state = true; break;
         case 'd': w->direct = true; break;
         case 'N': w->no_snapshots = true; break;
         case 'K': w->no_kills = true; break;

@@ -43,6 +43,19 @@ try()
     esac
 }
 
+# The same with snapshots over two disks.
+try_two()
+{
+    rm -rf "$dir/disk"
+    mkdir "$dir/disk"
+    (cd "$dir/disk" && "$bin/pair" --make) && timeout 60 "$bin/record" \
+        "$dir/trace" "$dir/disk" sh -c 'cp main.start main.husk &&
+            cp second.start second.qcow2 && exec "$@"' \
+        sh "$bin/pair" "$1" 12 >"$dir/out" 2>&1 || tail -n 1 "$dir/out"
+    timeout 200 "$bin/pair_replay" "$dir/trace" >"$dir/replay" 2>&1
+    [ $? -ne 1 ] || sed -nE 's/^  event [^:]*: //p' "$dir/replay" | head -n 1
+}
+
 noticed()
 {
     local said seed
@@ -54,6 +67,8 @@ noticed()
         said=$(try $seed --ops 300 --cluster-bits 12 --sectors 1024 --no-kills)
         [ -z "$said" ] || break
         said=$(try $seed --ops 200 --cluster-bits 10 --state)
+        [ -z "$said" ] || break
+        said=$(try_two $seed)
         [ -z "$said" ] || break
     done
     echo "$said"
@@ -151,6 +166,12 @@ mutant 'states are not counted' $B/qcow2_state.c \
     's/    q_cache_drop(q, \*off, q->cluster_size);/    q_unalloc(q, first, 1);/'
 mutant 'the table of a state is not written' $B/qcow2_state.c \
     's/return rc ? rc : write_cluster(q, table, entry);/memset(table, 0, q->cluster_size); return rc ? rc : write_cluster(q, table, entry);/'
+mutant 'two disks: the main one first' vmfile/vmsnap.c \
+    '/^static int create_all/,/^}/ { s/    unsigned made = 0;/    unsigned made = 0; int first = qcow2_snap_create(vf->q, s, NULL, err);/
+        s/    int rc = 0;/    int rc = first;/
+        s/rc = qcow2_snap_create(vf->q, s, NULL, err);/rc = 0;/ }'
+mutant 'two disks: deleted in a wrong order' vmfile/vmsnap_change.c \
+    '/^static int delete_now/,/^}/ s/    rc = qcow2_snap_delete(vf->q, id, err);/    delete_others(vf, id); rc = qcow2_snap_delete(vf->q, id, err);/'
 mutant 'variables: the copy that counts' vmfile/vmvars.c \
     's/rc = write_copy(q, !c.current,/rc = write_copy(q, c.current,/'
 mutant 'variables: not stable at the end' vmfile/vmvars.c \

@@ -91,6 +91,33 @@ one 'states, clusters of 64 KiB' $n --ops $((100 * times)) \
     --cluster-bits 16 --sectors 2048 --state --settings
 one 'states, four threads' $n --ops $((80 * times)) --cluster-bits 12 \
     --threads 4 --sectors 512 --state
+two_disks()
+{
+    local log=$dir/log sum
+    mkdir -p "$dir/disk"
+    (cd "$dir/disk" && "$bin/pair" --make) &&
+        timeout 200 "$bin/record" "$dir/trace" "$dir/disk" sh -c \
+            'cp main.start main.husk && cp second.start second.qcow2 &&
+                sync main.husk second.qcow2 && exec "$@"' \
+            sh "$bin/pair" "$seed" $((30 * times)) >"$log" 2>&1
+    case $? in
+    0) ;;
+    77)
+        result 77 'two disks' 'neither FUSE nor ptrace'
+        return
+        ;;
+    *)
+        result 1 'two disks' "workload: $(tail -n 1 "$log")"
+        return
+        ;;
+    esac
+    timeout 600 "$bin/pair_replay" "$dir/trace" >"$log" 2>&1
+    sum=$?
+    [ $sum -eq 0 ] || cat "$log"
+    result $sum 'two disks' "$(sed -n 's/^total: \([0-9]* cuts\).*/\1/p' "$log")"
+    rm -rf "$dir/disk" "$dir/trace"
+}
+two_disks
 per_event=8
 one 'clusters of 2 MiB' $((n / 3)) --ops $((30 * times)) --cluster-bits 21 \
     --sectors 16384

@@ -310,6 +310,9 @@ fi
 if [ -n "$have_qemu" ]; then
     ok 'a VM for QEMU' create q -d 64M -c 2 --label a=b
     image=$HUSK_HOME/q.husk
+    # More than fits beside the snapshot's entry: it gets a state area.
+    long=$(head -c 3000 /dev/urandom | base64 -w 0)
+    ok 'long settings' set q "description=$long"
     ok 'a snapshot of it' snapshot q mine
     qemu-img create -q -f raw "$dir/base.img" 64M
     for step in "snapshot -c theirs" "resize -q %s +64M" \
@@ -335,6 +338,10 @@ if [ -n "$have_qemu" ]; then
         "$(qemu-img snapshot -l "$image" | grep -c theirs)"
     check 'and so does husk' 1 "$("$husk" snapshots q -o name | grep -c theirs)"
     ok 'which can restore it' restore q@theirs
+    check 'the settings are not those of the snapshot' no \
+        "$([ "$("$husk" get q description)" = "$long" ] && echo yes || echo no)"
+    ok 'the first one has its settings' restore q@mine
+    check 'all of them' "$long" "$("$husk" get q description)"
     sound 'after QEMU' "$image"
 else
     skipped=$((skipped + 1))

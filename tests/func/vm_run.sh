@@ -56,7 +56,7 @@ check 'options go over settings' 2 $?
 h create bare -d 64M --firmware none
 h run bare
 check 'nothing to boot' 2 $?
-check 'it says so' 1 "$(grep -c 'nothing to boot' "$dir/err")"
+check 'it says so' 1 "$(grep -c 'boot disk .* directly: it has no' "$dir/err")"
 h set bare boot.firmware=bios
 check 'firmware for the disk' bios "$("$husk" get bare boot.firmware)"
 h set bare boot.firmware=coreboot

@@ -50,7 +50,8 @@ try_two()
     mkdir "$dir/disk"
     (cd "$dir/disk" && "$bin/pair" --make) && timeout 60 "$bin/record" \
         "$dir/trace" "$dir/disk" sh -c 'cp main.start main.husk &&
-            cp second.start second.qcow2 && exec "$@"' \
+            cp second.start second.qcow2 &&
+            sync main.husk second.qcow2 && exec "$@"' \
         sh "$bin/pair" "$1" 12 >"$dir/out" 2>&1 || tail -n 1 "$dir/out"
     timeout 200 "$bin/pair_replay" "$dir/trace" >"$dir/replay" 2>&1
     [ $? -ne 1 ] || sed -nE 's/^  event [^:]*: //p' "$dir/replay" | head -n 1

@@ -28,8 +28,8 @@ static int digit(char c)
 
 int sum_parse(const char *hex, size_t len, struct sum *out)
 {
-    struct sum s = {.kind = len == 2 * SHA256_DIGEST_SIZE ? SUM_SHA256
-                                                          : SUM_SHA512};
+    const size_t short_one = SHA256_DIGEST_SIZE;
+    struct sum s = {.kind = len == 2 * short_one ? SUM_SHA256 : SUM_SHA512};
 
     if (len != 2 * length(s.kind))
         return -EINVAL;

@@ -440,8 +440,10 @@ int helper_main(void)
         a.rc = make_network(hp);
     if (a.rc == 0)
         a.rc = jail_enter();
-    if (send(HELPER_CONTROL, &a, sizeof(a), MSG_NOSIGNAL) < 0 || a.rc < 0)
+    if (send(HELPER_CONTROL, &a, sizeof(a), MSG_NOSIGNAL) < 0 || a.rc < 0) {
+        free(hp);
         return FAILED;
+    }
     for (;;)
         turn(hp);
 }

@@ -65,6 +65,9 @@ _Static_assert(2 * 34 + ISO_MAX_FILES * (DR_NAME + 2 * (ISO_MAX_NAME + 3)) <=
                    SECTOR,
                "a folder is one sector");
 
+static const uint8_t magic[] = {'C', 'D', '0', '0', '1'};
+static const uint8_t ucs2[] = {'%', '/', 'E'}; /* Joliet, level 3 */
+
 /* Both byte orders, one after the other (7.2.3, 7.3.3). */
 static void put_both16(uint8_t *p, uint16_t v)
 {
@@ -117,7 +120,9 @@ static char plain_char(char c)
 {
     if (c >= 'a' && c <= 'z')
         return (char)(c - 'a' + 'A');
-    return (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ? c : '_';
+    if ((c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9'))
+        return c;
+    return '_';
 }
 
 /* The name as one of the two tables has it, with its version (7.5). */
@@ -125,8 +130,13 @@ static size_t make_name(const char *name, bool joliet, uint8_t *out)
 {
     size_t len = strnlen(name, ISO_MAX_NAME), n = 0;
 
-    for (size_t i = 0; i < len; i++)
-        n += put_char(out + n, joliet ? name[i] : plain_char(name[i]), joliet);
+    for (size_t i = 0; i < len; i++) {
+        char c = name[i];
+
+        if (!joliet)
+            c = plain_char(c);
+        n += put_char(out + n, c, joliet);
+    }
     for (const char *v = joliet ? ";1" : ".;1"; *v; v++)
         n += put_char(out + n, *v, joliet);
     return n;
@@ -186,13 +196,13 @@ static void put_descriptor(uint8_t *image, bool joliet, const char *label,
     uint32_t tables = AT_TABLES + (joliet ? 2 : 0);
 
     p[VD_TYPE] = joliet ? TYPE_SUPPLEMENTARY : TYPE_PRIMARY;
-    memcpy(p + VD_ID, "CD001", 5);
+    memcpy(p + VD_ID, magic, sizeof(magic));
     p[VD_VERSION] = 1;
     put_spaces(p + VD_SYSTEM, LABEL_BYTES, joliet);
     put_label(p + VD_LABEL, label, joliet);
     put_both32(p + VD_SPACE, total);
     if (joliet)
-        memcpy(p + VD_ESCAPES, "%/E", 3); /* UCS-2, level 3 */
+        memcpy(p + VD_ESCAPES, ucs2, sizeof(ucs2));
     put_both16(p + VD_SET_SIZE, 1);
     put_both16(p + VD_SEQUENCE, 1);
     put_both16(p + VD_BLOCK, SECTOR);
@@ -203,7 +213,7 @@ static void put_descriptor(uint8_t *image, bool joliet, const char *label,
                      true, "\0", 1);
     put_spaces(p + VD_TEXTS, VD_DATES - VD_TEXTS, joliet);
     for (unsigned i = 0; i < VD_NR_DATES; i++)
-        memset(p + VD_DATES + i * VD_DATE, '0', VD_DATE - 1);
+        memset(p + VD_DATES + (size_t)i * VD_DATE, '0', VD_DATE - 1);
     p[VD_STRUCTURE] = 1;
 }
 
@@ -232,7 +242,7 @@ int iso9660_make(const char *label, const struct iso_file *files, unsigned nr,
     }
     end = p + (size_t)AT_END * SECTOR;
     end[VD_TYPE] = TYPE_END;
-    memcpy(end + VD_ID, "CD001", 5);
+    memcpy(end + VD_ID, magic, sizeof(magic));
     end[VD_VERSION] = 1;
     for (unsigned i = 0; i < nr; i++) {
         if (files[i].len)

@@ -2,6 +2,7 @@
  * The IDE function of the PC, if it has a drive: CD-ROM drives from the
  * secondary master on, disks from the primary master on.
  */
+#include <assert.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,6 +22,7 @@ static const uint8_t disk_drives[IDE_DRIVES] = {0, 1, 3, 2};
 
 static void fill_cds(struct pc *pc, struct ide_config *cfg)
 {
+    assert(pc->cfg.nr_cds <= PC_MAX_CDS);
     for (unsigned i = 0; i < pc->cfg.nr_cds; i++) {
         (void)snprintf(pc->cd_name[i], sizeof(pc->cd_name[i]), "cd%u", i);
         cfg->drive[cd_drives[i]] = (struct ide_drive_config){

@@ -68,7 +68,7 @@ static void put_text(uint8_t *p, unsigned word, unsigned words,
     size_t len = strnlen(text, 2 * (size_t)words);
 
     for (size_t i = 0; i < 2 * (size_t)words; i++)
-        p[2 * word + (i ^ 1)] = i < len ? (uint8_t)text[i] : ' ';
+        p[2 * (size_t)word + (i ^ 1)] = i < len ? (uint8_t)text[i] : ' ';
 }
 
 static void put_serial(const struct ide_drive *d, uint8_t *p)
@@ -97,7 +97,7 @@ static void put_modes(const struct ide_drive *d, uint8_t *p)
 
 unsigned ata_cylinders(const struct ide_drive *d)
 {
-    uint64_t n = d->blocks / (ATA_HEADS * ATA_SECTORS);
+    uint64_t n = d->blocks / (uint64_t)(ATA_HEADS * ATA_SECTORS);
 
     return n > 16383 ? 16383 : n ? (unsigned)n : 1;
 }

@@ -151,7 +151,8 @@ const struct device_class ide_channel_class = {
 /* --- Life --- */
 
 /* 82371SB, 2.3.9: IDETIM of both channels, with decoding on as firmware would
- * leave it. */
+ * leave it. Their bits can be written and mean nothing: timing is none here,
+ * and the channels' ports always answer. */
 enum { IDETIM = 0x40, IDETIM_BYTES = 8 };
 
 static void init_function(struct ide *ide)
@@ -289,35 +290,39 @@ static void leave_medium(struct ide_channel *ch, const struct ide_drive *d)
     }
 }
 
-static int change_locked(struct ide *ide, unsigned n, struct blk *blk,
-                         struct blkq **pool, bool force, struct blk **old,
-                         struct err *err)
+/* Whether it can be changed now. */
+static int check_drive(struct ide_drive *d, unsigned n, bool force,
+                       struct err *err)
 {
-    struct ide_drive *d = drive_of(ide, n);
-    struct blkq *was = d->pool;
-
     if (d->kind != IDE_CDROM)
         return err_set(err, -ENODEV, "drive %u is no CD-ROM drive", n);
-    if (d->st.locked && !force) {
-        d->st.event = EVENT_EJECT_REQUEST;
-        return err_set(err, -EBUSY,
-                       "the guest has locked the drive, and was told that the "
-                       "medium is wanted: try again, or use force");
-    }
-    leave_medium(&ide->channel[n / IDE_UNITS], d);
-    *old = d->blk;
-    set_medium(d, blk, *pool);
-    *pool = was;
+    if (!d->st.locked || force)
+        return 0;
+    d->st.event = EVENT_EJECT_REQUEST;
+    return err_set(err, -EBUSY,
+                   "the guest has locked the drive, and was told that the "
+                   "medium is wanted: try again, or use force");
+}
+
+/* Returns the pool of what was in it. */
+static struct blkq *change_drive(struct ide_channel *ch, struct ide_drive *d,
+                                 struct blk *blk, struct blkq *pool)
+{
+    struct blkq *was = d->pool;
+
+    leave_medium(ch, d);
+    set_medium(d, blk, pool);
     d->st.locked = false;
     d->st.open = false;
     atapi_medium_changed(d);
-    return 0;
+    return was;
 }
 
 int ide_change_medium(struct ide *ide, unsigned drive, struct blk *blk,
                       bool force, struct blk **old, struct err *err)
 {
     struct blkq *pool = NULL;
+    struct ide_drive *d;
     int rc;
 
     if (drive >= IDE_DRIVES)
@@ -327,9 +332,14 @@ int ide_change_medium(struct ide *ide, unsigned drive, struct blk *blk,
         if (!pool)
             return err->code;
     }
+    d = drive_of(ide, drive);
     lock_take(&ide->lock);
     ide_complete(ide);
-    rc = change_locked(ide, drive, blk, &pool, force, old, err);
+    rc = check_drive(d, drive, force, err);
+    if (rc == 0) {
+        *old = d->blk;
+        pool = change_drive(&ide->channel[drive / IDE_UNITS], d, blk, pool);
+    }
     lock_drop(&ide->lock);
     blkq_free(pool); /* the one that is not used */
     return rc;

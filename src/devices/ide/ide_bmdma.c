@@ -44,12 +44,12 @@ static uint8_t *piece(const struct gmem *gm, gpa_t gpa, uint32_t *n,
 }
 
 /* Add n bytes, to the last piece if they follow it. */
-static void add_piece(struct ide_channel *ch, int *nr, uint8_t *hva, gpa_t gpa,
+static void add_piece(struct ide_channel *ch, int *nr, void *hva, gpa_t gpa,
                       uint32_t n)
 {
     struct iovec *last = *nr ? &ch->iov[*nr - 1] : NULL;
 
-    if (last && (uint8_t *)last->iov_base + last->iov_len == hva &&
+    if (last && (char *)last->iov_base + last->iov_len == hva &&
         ch->gpa[*nr - 1] + last->iov_len == gpa) {
         last->iov_len += n;
         return;

@@ -3,6 +3,8 @@
 
 #include <stddef.h>
 
+#include "base/compiler.h"
+
 /*
  * Memory that is given back all at once, of at most so many bytes: what is made
  * of a configuration file, which is hostile, has no other bound.
@@ -19,5 +21,7 @@ void arena_fini(struct arena *a);
 void *arena_alloc(struct arena *a, size_t len);
 /* len bytes of text and a 0 behind them; NULL as above. */
 char *arena_text(struct arena *a, const char *text, size_t len);
+/* A text as printf makes it; NULL as above. */
+char *arena_print(struct arena *a, const char *fmt, ...) PRINTF(2, 3);
 
 #endif

@@ -22,24 +22,24 @@ enum { EXT2_TEXT = 40 };
  * system; -EUCLEAN: it is damaged; -ENOMEM. */
 MUST_CHECK int ext2_open(const struct reader *disk, uint64_t start,
                          uint64_t len, struct ext2 **out);
-void ext2_close(struct ext2 *fs);
+void ext2_close(struct ext2 *e);
 
 /* As search --fs-uuid has it, with small letters. */
-void ext2_uuid(const struct ext2 *fs, char uuid[EXT2_TEXT]);
-void ext2_label(const struct ext2 *fs, char label[EXT2_TEXT]);
+void ext2_uuid(const struct ext2 *e, char uuid[EXT2_TEXT]);
+void ext2_label(const struct ext2 *e, char label[EXT2_TEXT]);
 /*
  * Why what it says now is not what it will say after the next mount: it was not
  * unmounted, so that its journal has news (which GRUB ignores and a kernel does
  * not), or is known to be damaged. NULL: it is clean.
  */
-const char *ext2_problem(const struct ext2 *fs);
+const char *ext2_problem(const struct ext2 *e);
 
 /* As bootfiles_ops has them. */
-MUST_CHECK int ext2_stat(struct ext2 *fs, const char *path,
+MUST_CHECK int ext2_stat(struct ext2 *e, const char *path,
                          struct bootfiles_stat *st);
-MUST_CHECK int ext2_read(struct ext2 *fs, const char *path, char **text,
+MUST_CHECK int ext2_read(struct ext2 *e, const char *path, char **text,
                          size_t *len);
-MUST_CHECK int ext2_list(struct ext2 *fs, const char *path,
+MUST_CHECK int ext2_list(struct ext2 *e, const char *path,
                          int (*each)(void *ctx, const char *name), void *ctx);
 
 /* A part of a file that lies in one piece on the disk; all in bytes. What no
@@ -53,7 +53,7 @@ struct ext2_run {
 /* Where a file is: at most *nr runs, *nr is set to how many there are. They may
  * reach beyond the file's end by less than a block. -E2BIG: too many;
  * -ENOTSUP: its bytes are not plainly on the disk. */
-MUST_CHECK int ext2_map(struct ext2 *fs, const char *path, struct ext2_run *run,
+MUST_CHECK int ext2_map(struct ext2 *e, const char *path, struct ext2_run *run,
                         size_t *nr, uint64_t *size);
 
 #endif

@@ -302,14 +302,13 @@ static int load(struct config *c, const struct place *at, const struct label *l,
 static int check_once(struct config *c, const struct place *at)
 {
     static const char adv[] = "\xa5\x2f\x2d\x5a"; /* libinstaller/setadv.c */
-    char path[BOOTFILES_PATH_MAX], *text = NULL;
+    const char *path = arena_print(c->arena, "%sldlinux.sys", at->dir);
+    char *text = NULL;
     size_t len = 0;
     int rc;
 
-    if (strlen(at->dir) + sizeof("ldlinux.sys") > sizeof(path))
+    if (!path)
         return too_big(c->err);
-    strcpy(path, at->dir);
-    strcat(path, "ldlinux.sys");
     rc = at->files->ops->read(at->files->opaque, at->part, path, &text, &len);
     if (rc < 0)
         return 0;

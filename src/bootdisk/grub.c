@@ -203,16 +203,9 @@ static int set_exported(struct grub *g, const char *name, const char *value)
 static const char *directory_of(struct grub *g, const char *device,
                                 const char *path)
 {
-    size_t dir = (size_t)(strrchr(path, '/') - path);
-    char *p = arena_alloc(g->arena, strlen(device) + dir + 3);
+    int dir = (int)(strrchr(path, '/') - path);
 
-    if (!p)
-        return NULL;
-    p[0] = '(';
-    strcpy(p + 1, device);
-    strcat(p, ")");
-    strncat(p, path, dir);
-    return p;
+    return arena_print(g->arena, "(%s)%.*s", device, dir, path);
 }
 
 static int set_first_vars(struct grub *g, unsigned part, const char *path)

@@ -5,7 +5,6 @@
  */
 #include <ctype.h>
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -48,17 +47,14 @@ static int add_file(struct grub *g, unsigned part, const char *dir,
                     const char *name)
 {
     struct bls *b = arena_alloc(g->arena, sizeof(*b));
-    char path[BOOTFILES_PATH_MAX], *text = NULL;
+    const char *path = arena_print(g->arena, "%s/%s.conf", dir, name);
     struct grub_entry e = {.restricted = false};
+    char *text = NULL;
     size_t len = 0;
     int rc;
 
-    if (!b || strlen(dir) + strlen(name) + sizeof("/.conf") > sizeof(path))
+    if (!b || !path)
         return grub_too_big(g);
-    strcpy(path, dir);
-    strcat(path, "/");
-    strcat(path, name);
-    strcat(path, ".conf");
     rc = g->files->ops->read(g->files->opaque, part, path, &text, &len);
     if (rc < 0)
         return err_set(g->err, rc, "'%.80s' cannot be read: %s", path,
@@ -250,14 +246,9 @@ static int add_words(struct grub *g, struct grub_args *args, const char *text)
 /* It is written down as "($root)/vmlinuz", and so the kernel is told. */
 static int name_device(struct grub *g, struct grub_arg *a)
 {
-    const char *root = vars_text(&g->vars, "root");
-    char *p = arena_alloc(g->arena, strlen(root) + strlen(a->text) + 3);
-
-    if (!p)
-        return grub_too_big(g);
-    (void)sprintf(p, "(%s)%s", root, a->text);
-    a->text = p;
-    return 0;
+    a->text =
+        arena_print(g->arena, "(%s)%s", vars_text(&g->vars, "root"), a->text);
+    return a->text ? 0 : grub_too_big(g);
 }
 
 /* With save_default, GRUB notes what it boots. */

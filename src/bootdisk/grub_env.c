@@ -19,7 +19,6 @@ static int file_of(struct grub *g, const struct grub_args *args,
 {
     const char *prefix = vars_text(&g->vars, "prefix");
     unsigned i = 1;
-    char *p;
 
     *text = NULL;
     for (; i < args->n && *args->a[i].text == '-'; i++) {
@@ -37,13 +36,8 @@ static int file_of(struct grub *g, const struct grub_args *args,
     *first = i;
     if (*text)
         return 0;
-    p = arena_alloc(g->arena, strlen(prefix) + sizeof("/grubenv"));
-    if (!p)
-        return grub_too_big(g);
-    strcpy(p, prefix);
-    strcat(p, "/grubenv");
-    *text = p;
-    return 0;
+    *text = arena_print(g->arena, "%s/grubenv", prefix);
+    return *text ? 0 : grub_too_big(g);
 }
 
 static int copy_wanted(struct grub *g, const struct grub_args *args,
@@ -63,7 +57,7 @@ static int copy_wanted(struct grub *g, const struct grub_args *args,
 int grub_load_env(struct grub *g, const struct grub_args *args)
 {
     const char *name, *path;
-    unsigned first, part;
+    unsigned first = 0, part = 0;
     char *text = NULL;
     size_t len = 0;
     int rc = file_of(g, args, &name, &first);
@@ -118,7 +112,7 @@ static bool is_saved(const struct grub *g, const char *name)
 int grub_save_env(struct grub *g, const struct grub_args *args)
 {
     const char *name;
-    unsigned i;
+    unsigned i = 0;
     int rc = file_of(g, args, &name, &i);
 
     if (rc < 0)

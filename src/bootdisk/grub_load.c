@@ -52,7 +52,7 @@ static int put_cmdline(struct grub *g, const struct grub_args *args)
     line = arena_alloc(g->arena, len);
     if (!line)
         return grub_too_big(g);
-    strcpy(line, first);
+    memcpy(line, first, sizeof(first));
     p = line + sizeof(first) - 1;
     for (unsigned i = 1; i < args->n; i++) {
         if (i > 1)

@@ -168,24 +168,20 @@ static int check_rights(struct grub *g, const struct grub_entry *e)
 static int set_chosen(struct grub *g, const char *outer, const char *id,
                       const char **chosen)
 {
-    size_t len = outer ? strlen(outer) + 1 : 0;
-    char *p = arena_alloc(g->arena, len + 2 * strlen(id) + 1);
-    char *start = p;
+    char *name = arena_alloc(g->arena, 2 * strlen(id) + 1), *p = name;
 
-    if (!p)
+    if (!name)
         return grub_too_big(g);
-    if (outer) {
-        strcpy(p, outer);
-        p += len;
-        p[-1] = '>';
-    }
     for (; *id; id++) {
         *p++ = *id;
         if (*id == '>')
             *p++ = '>';
     }
-    *chosen = start;
-    if (vars_set(&g->vars, "chosen", start) < 0 ||
+    *chosen = arena_print(g->arena, "%s%s%s", outer ? outer : "",
+                          outer ? ">" : "", name);
+    if (!*chosen)
+        return grub_too_big(g);
+    if (vars_set(&g->vars, "chosen", *chosen) < 0 ||
         vars_export(&g->vars, "chosen") < 0)
         return grub_too_big(g);
     return 0;

@@ -171,7 +171,7 @@ static int parse_not(struct expr *e, enum grub_status *out)
 
 static int parse_and(struct expr *e, enum grub_status *out)
 {
-    enum grub_status more;
+    enum grub_status more = GRUB_FALSE;
     int rc = parse_not(e, out);
 
     while (rc == 0 && take(e, "-a")) {
@@ -184,7 +184,7 @@ static int parse_and(struct expr *e, enum grub_status *out)
 
 static int parse_or(struct expr *e, enum grub_status *out)
 {
-    enum grub_status more;
+    enum grub_status more = GRUB_FALSE;
     int rc = parse_and(e, out);
 
     while (rc == 0 && take(e, "-o")) {

@@ -129,7 +129,7 @@ static int read_mbr(const struct reader *r, const uint8_t *mbr,
 
     t->kind = PTABLE_MBR;
     for (unsigned i = 0; i < MBR_PRIMARY; i++) {
-        const uint8_t *e = mbr + MBR_TABLE + i * MBR_ENTRY;
+        const uint8_t *e = mbr + MBR_TABLE + (size_t)i * MBR_ENTRY;
         struct partition p = {
             .number = i + 1, .active = e[0] == 0x80, .esp = e[4] == TYPE_ESP};
 
@@ -251,7 +251,7 @@ static bool is_table(const uint8_t *mbr)
     if (get_le16(mbr + SECTOR - 2) != 0xaa55)
         return false;
     for (unsigned i = 0; i < MBR_PRIMARY; i++) {
-        const uint8_t *e = mbr + MBR_TABLE + i * MBR_ENTRY;
+        const uint8_t *e = mbr + MBR_TABLE + (size_t)i * MBR_ENTRY;
 
         if (e[0] & 0x7f)
             return false;
@@ -263,7 +263,7 @@ static bool is_table(const uint8_t *mbr)
 static bool has_gpt(const uint8_t *mbr)
 {
     for (unsigned i = 0; i < MBR_PRIMARY; i++)
-        if (mbr[MBR_TABLE + i * MBR_ENTRY + 4] == TYPE_GPT)
+        if (mbr[MBR_TABLE + (size_t)i * MBR_ENTRY + 4] == TYPE_GPT)
             return true;
     return false;
 }

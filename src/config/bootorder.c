@@ -9,7 +9,7 @@ static const char *const names[BOOTORDER_NR_KINDS] = {[BOOTORDER_DISK] = "disk",
                                                           "floppy",
                                                       [BOOTORDER_NET] = "net"};
 
-static bool is_named(const struct bootorder *o, enum bootorder_kind kind)
+bool bootorder_names(const struct bootorder *o, enum bootorder_kind kind)
 {
     for (unsigned i = 0; i < o->nr; i++)
         if (o->kind[i] == kind)
@@ -24,7 +24,7 @@ enum bootorder_kind bootorder_at(const struct bootorder *o, unsigned n)
     if (n < o->nr)
         return o->kind[n];
     for (n -= o->nr; kind < BOOTORDER_NR_KINDS - 1; kind++)
-        if (!is_named(o, (enum bootorder_kind)kind) && n-- == 0)
+        if (!bootorder_names(o, (enum bootorder_kind)kind) && n-- == 0)
             break;
     return (enum bootorder_kind)kind;
 }
@@ -49,7 +49,8 @@ int bootorder_parse(const char *text, const char *what, struct bootorder *o,
 
         if (len == 4 && memcmp(word, "menu", 4) == 0 && !all.menu) {
             all.menu = true;
-        } else if (kind >= 0 && !is_named(&all, (enum bootorder_kind)kind)) {
+        } else if (kind >= 0 &&
+                   !bootorder_names(&all, (enum bootorder_kind)kind)) {
             all.kind[all.nr++] = (enum bootorder_kind)kind;
         } else {
             return err_set(err, -EINVAL,

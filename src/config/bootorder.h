@@ -23,8 +23,10 @@ struct bootorder {
 };
 
 /* The n-th kind of all (n < BOOTORDER_NR_KINDS): what was not named comes
- * behind, in the order above. */
+ * behind, in the order above. The network is tried only if it was named: to
+ * find nothing there takes minutes. */
 enum bootorder_kind bootorder_at(const struct bootorder *o, unsigned n);
+bool bootorder_names(const struct bootorder *o, enum bootorder_kind kind);
 
 /*
  * "cd,disk": words for the above with commas between, each once, and perhaps

@@ -204,6 +204,8 @@ bool vmconf_has_net(const struct vmconf *conf)
 {
     if (conf->net != VMCONF_NET_AUTO)
         return conf->net == VMCONF_NET_USER;
+    if (bootorder_names(&conf->boot, BOOTORDER_NET))
+        return true;
     return conf->vm_disk || conf->nr_disks || conf->nr_isos || conf->nr_ports;
 }
 
@@ -270,10 +272,6 @@ static int check_boot(const struct vmconf *conf, struct err *err)
                        "there is nothing to boot: give a kernel "
                        "with --kernel FILE, a disk with --disk FILE, or a CD "
                        "with --iso FILE");
-    if (conf->kernel && conf->firmware > VMCONF_FIRMWARE_NONE)
-        return err_set(err, -EINVAL,
-                       "--firmware and --kernel: firmware boots from a disk; "
-                       "leave out one of them");
     if (conf->firmware_vars && vmconf_firmware(conf) != VMCONF_FIRMWARE_AUTO &&
         conf->firmware != VMCONF_FIRMWARE_UEFI)
         return err_set(err, -EINVAL,

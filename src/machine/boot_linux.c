@@ -100,7 +100,7 @@ static int find_kernel(struct linux_image *img, const uint8_t *buf, size_t len,
     /* The length is in units of 16 bytes, which programs that are no Linux do
      * not always fill; those pack nothing. */
     if (setup < len && size > len - setup && size - (len - setup) < 16 &&
-        get_le32(buf + HDR_PAYLOAD_LENGTH) == 0)
+        (img->version < 0x0208 || get_le32(buf + HDR_PAYLOAD_LENGTH) == 0))
         size = len - setup;
     if (setup >= len || size > len - setup)
         return err_set(err, -EINVAL,

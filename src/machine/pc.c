@@ -79,22 +79,32 @@ static int do_without(struct pc *pc, const struct err *why)
     return 0;
 }
 
+static int open_kernel(struct pc *pc, struct err *err)
+{
+    int rc = image_open(&pc->kernel, "kernel", pc->cfg.kernel, err);
+
+    if (rc < 0 || !pc->cfg.initrd)
+        return rc;
+    rc = image_open(&pc->initrd, "initrd", pc->cfg.initrd, err);
+    if (rc < 0)
+        image_close(&pc->kernel);
+    return rc;
+}
+
 static int make_images(struct pc *pc, struct err *err)
 {
     int rc;
 
     if (pc->cfg.firmware != FIRMWARE_NONE) {
         rc = pc_open_firmware(pc, err);
-        return rc < 0 && pc->cfg.find_kernel ? do_without(pc, err) : rc;
+        if (rc < 0)
+            return pc->cfg.find_kernel ? do_without(pc, err) : rc;
     }
     if (!pc->cfg.kernel)
         return 0;
-    rc = image_open(&pc->kernel, "kernel", pc->cfg.kernel, err);
-    if (rc < 0 || !pc->cfg.initrd)
-        return rc;
-    rc = image_open(&pc->initrd, "initrd", pc->cfg.initrd, err);
+    rc = open_kernel(pc, err);
     if (rc < 0)
-        image_close(&pc->kernel);
+        image_close(&pc->rom);
     return rc;
 }
 

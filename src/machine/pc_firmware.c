@@ -14,6 +14,7 @@
 #include "machine/acpi.h"
 #include "machine/acpi_loader.h"
 #include "machine/firmware.h"
+#include "machine/fw_kernel.h"
 #include "machine/pc_int.h"
 #include "machine/smbios.h"
 
@@ -21,7 +22,7 @@ enum {
     TABLES_MAX = 128 << 10,
     E820_ENTRY = 20,
     BOOT_ORDER_LINE = 64,
-    BOOT_ORDER_MAX = PC_MAX_DISKS + PC_MAX_CDS, /* lines */
+    BOOT_ORDER_MAX = PC_MAX_DISKS + PC_MAX_CDS + 2, /* lines */
     ROM_LOW = 128 << 10 /* of the ROM's end, below 1 MiB */
 };
 
@@ -41,6 +42,7 @@ struct pc_firmware {
     uint8_t anchor[SMBIOS_ANCHOR_SIZE], smbios[SMBIOS_TABLES_MAX];
     uint8_t e820[2 * E820_ENTRY];
     char order[BOOT_ORDER_MAX * BOOT_ORDER_LINE];
+    struct fw_kernel kernel;
 };
 
 static bool has_firmware(const struct pc *pc)
@@ -140,18 +142,29 @@ static size_t put_cds(const struct pc *pc, char *text)
     return len;
 }
 
+static size_t put_net(const struct pc *pc, char *text)
+{
+    return pc->net && bootorder_names(&pc->cfg.boot, BOOTORDER_NET)
+               ? (size_t)snprintf(text, BOOT_ORDER_LINE,
+                                  "/pci@i0cf8/ethernet@%x/ethernet-phy@0\n",
+                                  pc->net->pci.pci.slot)
+               : 0;
+}
+
 /* Open Firmware paths as QEMU writes them (QEMU: docs/bootindex.txt), one a
  * line, the first to boot first: devices of each kind in their order. */
 static size_t put_order(const struct pc *pc, char *text)
 {
     size_t len = 0;
 
+    if (pc->cfg.kernel)
+        len = (size_t)snprintf(text, BOOT_ORDER_LINE, FW_KERNEL_BOOTORDER "\n");
     for (unsigned i = 0; i < BOOTORDER_NR_KINDS; i++)
         switch (bootorder_at(&pc->cfg.boot, i)) {
         case BOOTORDER_DISK: len += put_disks(pc, text + len); break;
         case BOOTORDER_CD: len += put_cds(pc, text + len); break;
+        case BOOTORDER_NET: len += put_net(pc, text + len); break;
         case BOOTORDER_FLOPPY:
-        case BOOTORDER_NET:
         case BOOTORDER_NR_KINDS: break; /* the machine has none */
         }
     return len ? len + 1 : 0; /* with its final 0 */
@@ -225,6 +238,28 @@ static int add_rest(struct pc *pc, struct pc_firmware *f)
     return rc;
 }
 
+/* Files over these sizes are no kernels and no RAM disks. */
+#define KERNEL_MAX ((size_t)256 << 20)
+#define INITRD_MAX ((size_t)1 << 30)
+
+static int read_kernel(struct pc *pc, struct fw_kernel *k, struct err *err)
+{
+    struct err why = {0};
+    int rc = image_read(&pc->kernel, KERNEL_MAX, &k->image, &k->image_len, err);
+
+    k->cmdline = pc->cfg.append;
+    if (rc == 0 && pc->cfg.initrd)
+        rc = image_read(&pc->initrd, INITRD_MAX, &k->initrd, &k->initrd_len,
+                        err);
+    if (rc < 0)
+        return rc;
+    rc = fw_kernel_prepare(k, pc->layout.low_end, &why);
+    if (rc < 0)
+        return err_set(err, rc, "boot kernel '%s': %s", pc->kernel.path,
+                       why.text);
+    return 0;
+}
+
 int pc_make_firmware(struct pc *pc, struct err *err)
 {
     struct pc_firmware *f;
@@ -239,11 +274,20 @@ int pc_make_firmware(struct pc *pc, struct err *err)
                        "memory");
     pc->fw = f;
     pc->fw_cfg.boot_menu = pc->cfg.boot.menu;
+    if (pc->cfg.kernel) {
+        rc = read_kernel(pc, &f->kernel, err);
+        if (rc < 0) {
+            pc_drop_firmware(pc);
+            return rc;
+        }
+    }
     rc = add_acpi(pc, f);
     if (rc == 0)
         rc = add_smbios(pc, f);
     if (rc == 0)
         rc = add_rest(pc, f);
+    if (rc == 0 && pc->cfg.kernel)
+        rc = fw_kernel_add(&f->kernel, &pc->fw_cfg);
     if (rc < 0) {
         pc_drop_firmware(pc);
         return err_set(err, rc, "make the firmware's files: %s",
@@ -254,8 +298,10 @@ int pc_make_firmware(struct pc *pc, struct err *err)
 
 void pc_drop_firmware(struct pc *pc)
 {
-    if (pc->fw)
+    if (pc->fw) {
+        fw_kernel_fini(&pc->fw->kernel);
         free(pc->fw->tables);
+    }
     free(pc->fw);
     pc->fw = NULL;
 }
@@ -268,7 +314,6 @@ int pc_boot_firmware(struct pc *pc, struct err *err)
     int rc = load_rom(pc, err);
 
     pc_show_vga(pc, true);
-
     if (rc < 0)
         return rc;
     for (unsigned i = 0; i < pc->cfg.cpus; i++) {

@@ -5,10 +5,11 @@
 
 #include "base/clock.h"
 
-/* A key that comes up at once can be missed by who looks at what is down; the
- * next one waits until the guest can have read this. */
-#define HOLD_NS  20000000ull
-#define PAUSE_NS 10000000ull
+/* A key that comes up at once can be missed by who looks at what is down. The
+ * next one waits until the guest can have read this: a BIOS keeps 15 for a
+ * program that does not look. */
+#define HOLD_NS  40000000ull
+#define PAUSE_NS 40000000ull
 
 /* Names as QEMU's sendkey has them, and codes of scan code set 1 (IBM PS/2
  * Technical Reference, "Keyboards (101- and 102-Key)"). */

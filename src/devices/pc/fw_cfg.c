@@ -1,5 +1,6 @@
 #include "devices/pc/fw_cfg.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stddef.h>
 #include <string.h>
@@ -33,6 +34,11 @@ static uint8_t fw_cfg_file_byte(const struct fw_cfg *fw, unsigned n,
                                                      : 0;
 }
 
+static uint8_t blob_byte(const struct fw_cfg_blob *b, uint32_t off)
+{
+    return off < b->len ? b->data[off] : 0;
+}
+
 static uint8_t fw_cfg_byte(const struct fw_cfg *fw, unsigned item, uint32_t off)
 {
     switch (item) {
@@ -44,6 +50,14 @@ static uint8_t fw_cfg_byte(const struct fw_cfg *fw, unsigned item, uint32_t off)
     case FW_CFG_MAX_CPUS: return number_byte(fw->cpus, 2, off);
     case FW_CFG_BOOT_MENU: return number_byte(fw->boot_menu, 2, off);
     case FW_CFG_IRQ0_OVERRIDE: return number_byte(1, 4, off);
+    case FW_CFG_KERNEL_SIZE: return number_byte(fw->kernel.len, 4, off);
+    case FW_CFG_INITRD_SIZE: return number_byte(fw->initrd.len, 4, off);
+    case FW_CFG_CMDLINE_SIZE: return number_byte(fw->cmdline.len, 4, off);
+    case FW_CFG_SETUP_SIZE: return number_byte(fw->setup.len, 4, off);
+    case FW_CFG_KERNEL_DATA: return blob_byte(&fw->kernel, off);
+    case FW_CFG_INITRD_DATA: return blob_byte(&fw->initrd, off);
+    case FW_CFG_CMDLINE_DATA: return blob_byte(&fw->cmdline, off);
+    case FW_CFG_SETUP_DATA: return blob_byte(&fw->setup, off);
     case FW_CFG_FILE_DIR: return off < sizeof(fw->dir) ? fw->dir[off] : 0;
     default:
         if (item < FW_CFG_FILE_FIRST)
@@ -203,6 +217,21 @@ int fw_cfg_add_file(struct fw_cfg *fw, const char *name, const void *data,
     fw->nr_files++;
     put_be32(fw->dir, fw->nr_files);
     return 0;
+}
+
+void fw_cfg_set_item(struct fw_cfg *fw, unsigned item, const void *data,
+                     size_t len)
+{
+    const struct fw_cfg_blob b = {data, (uint32_t)len};
+
+    assert(len <= UINT32_MAX);
+    switch (item) {
+    case FW_CFG_KERNEL_DATA: fw->kernel = b; break;
+    case FW_CFG_INITRD_DATA: fw->initrd = b; break;
+    case FW_CFG_CMDLINE_DATA: fw->cmdline = b; break;
+    case FW_CFG_SETUP_DATA: fw->setup = b; break;
+    default: assert(false);
+    }
 }
 
 /* --- Life --------------------------------------------------------------- */

@@ -21,8 +21,16 @@ enum {
     FW_CFG_ID = 0x01,
     FW_CFG_RAM_SIZE = 0x03,
     FW_CFG_NB_CPUS = 0x05,
+    FW_CFG_KERNEL_SIZE = 0x08,
+    FW_CFG_INITRD_SIZE = 0x0b,
     FW_CFG_BOOT_MENU = 0x0e,
     FW_CFG_MAX_CPUS = 0x0f,
+    FW_CFG_KERNEL_DATA = 0x11,
+    FW_CFG_INITRD_DATA = 0x12,
+    FW_CFG_CMDLINE_SIZE = 0x14,
+    FW_CFG_CMDLINE_DATA = 0x15,
+    FW_CFG_SETUP_SIZE = 0x17,
+    FW_CFG_SETUP_DATA = 0x18,
     FW_CFG_FILE_DIR = 0x19,
     FW_CFG_FILE_FIRST = 0x20,
     FW_CFG_FILES = 32,
@@ -46,11 +54,18 @@ struct fw_cfg_file {
     uint32_t len;
 };
 
+/* An item without a name. */
+struct fw_cfg_blob {
+    const uint8_t *data; /* borrowed */
+    uint32_t len;
+};
+
 struct fw_cfg {
     struct fw_cfg_state st;
     struct lock lock;
     struct fw_cfg_file file[FW_CFG_FILES];
     unsigned nr_files;
+    struct fw_cfg_blob kernel, initrd, cmdline, setup;
     uint64_t ram_bytes;
     uint16_t cpus;
     bool boot_menu;
@@ -72,5 +87,9 @@ void fw_cfg_reset(struct fw_cfg *fw); /* lock held */
  * -EINVAL (name too long or taken, len above 4 GiB), -ENOSPC. */
 MUST_CHECK int fw_cfg_add_file(struct fw_cfg *fw, const char *name,
                                const void *data, size_t len);
+/* Fill one of the items KERNEL_DATA, INITRD_DATA, CMDLINE_DATA, SETUP_DATA, and
+ * the one with its size; otherwise as above. len is below 4 GiB. */
+void fw_cfg_set_item(struct fw_cfg *fw, unsigned item, const void *data,
+                     size_t len);
 
 #endif

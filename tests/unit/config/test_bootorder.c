@@ -27,6 +27,8 @@ static void what_is_named_comes_first_and_all_come_once(void **state)
     (void)state;
     assert_int_equal(parse("net,cd"), 0);
     assert_false(order.menu);
+    assert_true(bootorder_names(&order, BOOTORDER_NET));
+    assert_false(bootorder_names(&order, BOOTORDER_DISK));
     assert_int_equal(bootorder_at(&order, 0), BOOTORDER_NET);
     assert_int_equal(bootorder_at(&order, 1), BOOTORDER_CD);
     assert_int_equal(bootorder_at(&order, 2), BOOTORDER_DISK);

@@ -116,10 +116,38 @@ loaders()
 END
 }
 
+# A CD as installers are: isolinux, a kernel and its RAM disk.
+isolinux()
+{
+    local tree=$dir/installer
+
+    if [ ! -e /usr/lib/ISOLINUX/isolinux.bin ] || ! tools/make-guest; then
+        skip isolinux 'it is not installed, or there is no guest'
+        return
+    fi
+    mkdir -p "$tree/isolinux"
+    cp /usr/lib/ISOLINUX/isolinux.bin build/guest/vmlinuz \
+        build/guest/initrd.gz /usr/lib/syslinux/modules/bios/ldlinux.c32 \
+        "$tree/isolinux"
+    cat >"$tree/isolinux/isolinux.cfg" <<'END'
+default linux
+label linux
+    kernel vmlinuz
+    append initrd=initrd.gz console=ttyS0 quiet husk.test=true
+END
+    xorriso -as mkisofs -quiet -no-emul-boot -boot-load-size 4 \
+        -boot-info-table -b isolinux/isolinux.bin -c isolinux/boot.cat \
+        -o "$dir/installer.iso" "$tree" 2>"$dir/err"
+    h --iso "$dir/installer.iso"
+    check 'a kernel from a CD' 0 $?
+    check 'it ran' 1 "$(grep -ac 'husk-test: status 0' "$dir/serial")"
+}
+
 if h -d "$disk"; then
     bios
     if command -v xorriso >/dev/null; then
         cds
+        isolinux
     else
         skip 'a CD' 'there is no xorriso'
     fi

@@ -31,6 +31,9 @@ enum {
     FAILED = 1
 };
 
+#define GUEST  0x0a00020fu /* 10.0.2.15 */
+#define PREFIX "fec0::"
+
 struct slirp_lib {
     __typeof__(&slirp_new) new;
     __typeof__(&slirp_pollfds_fill) fill;
@@ -192,6 +195,11 @@ static void from_guest(struct helper *hp, size_t len)
     hp->lib.input(hp->slirp, hp->in + NET_HEAD, (int)len);
 }
 
+static struct in_addr ip4(uint32_t address)
+{
+    return (struct in_addr){htonl(address)};
+}
+
 static int fill_address(const struct vmconf_port *p,
                         struct sockaddr_storage *host, socklen_t *len)
 {
@@ -210,26 +218,56 @@ static int fill_address(const struct vmconf_port *p,
     return 0;
 }
 
-/* The guest is reached at its address of IPv4, from whichever the host has. */
+/* By IPv6 the guest is where its card's address says (RFC 4291, appendix A),
+ * as nobody has given it another. */
+static void fill_guest6(const struct helper_ask *q, struct sockaddr_in6 *guest)
+{
+    uint8_t *a = guest->sin6_addr.s6_addr;
+
+    guest->sin6_family = AF_INET6;
+    guest->sin6_port = htons(q->port.guest);
+    (void)inet_pton(AF_INET6, PREFIX, &guest->sin6_addr);
+    memcpy(a + 8, q->mac, 3);
+    a[8] ^= 2;
+    a[11] = 0xff;
+    a[12] = 0xfe;
+    memcpy(a + 13, q->mac + 3, 3);
+}
+
+static socklen_t fill_guest(const struct helper_ask *q,
+                            struct sockaddr_storage *to)
+{
+    struct sockaddr_in in = {.sin_family = AF_INET,
+                             .sin_port = htons(q->port.guest),
+                             .sin_addr = ip4(GUEST)};
+    struct sockaddr_in6 in6 = {.sin6_family = AF_INET6};
+
+    if (!q->port.ip6) {
+        memcpy(to, &in, sizeof(in));
+        return sizeof(in);
+    }
+    fill_guest6(q, &in6);
+    memcpy(to, &in6, sizeof(in6));
+    return sizeof(in6);
+}
+
 static int change_port(struct helper *hp, const struct helper_ask *q)
 {
     struct vmconf_port p = q->port;
-    struct sockaddr_storage host = {0};
-    struct sockaddr_in guest = {.sin_family = AF_INET};
+    struct sockaddr_storage host = {0}, guest = {0};
     int flags = p.udp ? SLIRP_HOSTFWD_UDP : 0, rc;
-    socklen_t len = 0;
+    socklen_t len = 0, guest_len;
 
     p.address[sizeof(p.address) - 1] = '\0';
     if (fill_address(&p, &host, &len) < 0)
         return -EINVAL;
     if (p.ip6)
         flags |= SLIRP_HOSTFWD_V6ONLY;
-    guest.sin_port = htons(p.guest);
-    guest.sin_addr.s_addr = htonl(0x0a00020f); /* 10.0.2.15 */
+    guest_len = fill_guest(q, &guest);
     errno = 0;
     if (q->what == HELPER_PUBLISH)
         rc = hp->lib.add(hp->slirp, (struct sockaddr *)&host, len,
-                         (struct sockaddr *)&guest, sizeof(guest), flags);
+                         (struct sockaddr *)&guest, guest_len, flags);
     else
         rc = hp->lib.remove(hp->slirp, (struct sockaddr *)&host, len, flags);
     if (rc >= 0)
@@ -380,11 +418,6 @@ static int load(struct slirp_lib *lib)
     return 0;
 }
 
-static struct in_addr ip4(uint32_t address)
-{
-    return (struct in_addr){htonl(address)};
-}
-
 static int make_network(struct helper *hp)
 {
     SlirpConfig cfg = {
@@ -393,7 +426,7 @@ static int make_network(struct helper *hp)
         .vnetwork = ip4(0x0a000200), /* 10.0.2.0 */
         .vnetmask = ip4(0xffffff00),
         .vhost = ip4(0x0a000202),
-        .vdhcp_start = ip4(0x0a00020f),
+        .vdhcp_start = ip4(GUEST),
         .vnameserver = ip4(0x0a000203),
         .in6_enabled = true,
         .vprefix_len = 64,
@@ -401,7 +434,7 @@ static int make_network(struct helper *hp)
         .if_mru = MTU,
     };
 
-    (void)inet_pton(AF_INET6, "fec0::", &cfg.vprefix_addr6);
+    (void)inet_pton(AF_INET6, PREFIX, &cfg.vprefix_addr6);
     (void)inet_pton(AF_INET6, "fec0::2", &cfg.vhost6);
     (void)inet_pton(AF_INET6, "fec0::3", &cfg.vnameserver6);
     hp->slirp = hp->lib.new(&cfg, &callbacks, hp);

@@ -19,6 +19,7 @@ enum { HELPER_PUBLISH = 1, HELPER_UNPUBLISH = 2 };
 
 struct helper_ask {
     uint32_t what;
+    uint8_t mac[6]; /* of the card: the guest's IPv6 address is made of it */
     struct vmconf_port port;
 };
 

@@ -26,6 +26,7 @@ enum {
 struct net_user {
     struct loop *loop;
     pid_t pid;
+    uint8_t mac[6];
     int frames, control; /* -1: gone */
     bool started, down;
     struct net_user_card card;
@@ -150,6 +151,7 @@ static int ask(struct net_user *nu, uint32_t what,
     struct helper_answer a = {0};
     struct pollfd p = {.fd = nu->control, .events = POLLIN};
 
+    memcpy(q.mac, nu->mac, sizeof(q.mac));
     if (send(nu->control, &q, sizeof(q), MSG_NOSIGNAL) < 0)
         return -errno;
     if (poll(&p, 1, ANSWER_MS) <= 0)
@@ -323,7 +325,8 @@ static int start(struct net_user *nu, struct err *err)
     return err_sys(err, "start the network");
 }
 
-int net_user_new(struct net_user **out, struct loop *loop, struct err *err)
+int net_user_new(struct net_user **out, struct loop *loop, const uint8_t mac[6],
+                 struct err *err)
 {
     struct net_user *nu = calloc(1, sizeof(*nu));
     int rc;
@@ -331,6 +334,7 @@ int net_user_new(struct net_user **out, struct loop *loop, struct err *err)
     if (!nu)
         return err_set(err, -ENOMEM, "start the network: out of memory");
     nu->loop = loop;
+    memcpy(nu->mac, mac, sizeof(nu->mac));
     nu->frames = -1;
     nu->control = -1;
     timer_init(&nu->timer, loop, on_timer, nu);

@@ -33,9 +33,10 @@ struct net_user_card {
     void *opaque;
 };
 
-/* Start the process; the loop is borrowed. -ENOTSUP: libslirp is not there. */
+/* Start the process for a card of this address; the loop is borrowed. -ENOTSUP:
+ * libslirp is not there. */
 MUST_CHECK int net_user_new(struct net_user **out, struct loop *loop,
-                            struct err *err);
+                            const uint8_t mac[6], struct err *err);
 /* When the loop does not run, and the card is gone. */
 void net_user_free(struct net_user *nu);
 /* Frames for the guest come from now on. On the loop's thread. */

@@ -47,7 +47,7 @@ int network_open(struct network *n, const struct vmconf *conf,
     if (vmconf_parse_mac(conf->mac, n->mac) < 0)
         return err_set(err, -EINVAL, "'%.40s' is no address of a network card",
                        conf->mac);
-    rc = net_user_new(&n->user, loop, err);
+    rc = net_user_new(&n->user, loop, n->mac, err);
     if (rc == -ENOTSUP && conf->net == VMCONF_NET_AUTO && !conf->nr_ports) {
         log_warn("net", "%s: the machine has none", err->text);
         return 0;

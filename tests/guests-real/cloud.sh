@@ -154,6 +154,10 @@ h port rm web "$web:8000"
 check 'it is closed' 0 $?
 check 'nothing listens then' 000 "$(curl -s -o /dev/null -w '%{http_code}' \
     "http://127.0.0.1:$web/blob")"
+h port add web "[::1]:$web:22"
+check 'a port of IPv6' SSH-2.0 \
+    "$(timeout 30 bash -c "exec 3<>/dev/tcp/::1/$web; head -c 7 <&3")"
+h port rm web "[::1]:$web:22"
 h port add web "$www:80"
 check 'a port that is in use' 1 $?
 check 'is not kept' "$ssh:22" "$("$husk" get web ports)"

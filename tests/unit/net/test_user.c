@@ -97,7 +97,8 @@ static void make(struct card *c)
 
     memset(c, 0, sizeof(*c));
     assert_int_equal(loop_new(&c->loop, &err), 0);
-    assert_int_equal(net_user_new(&c->nu, c->loop, &err), 0);
+    assert_int_equal(net_user_new(&c->nu, c->loop, (const uint8_t[6]){2}, &err),
+                     0);
     assert_int_equal(net_user_start(c->nu, &card, &err), 0);
     c->ops = net_user_ops(c->nu);
 }

@@ -66,6 +66,10 @@ static void read_some(struct qcow2 *q)
         uint64_t unique;
 
         ignore(qcow2_snap_unique(q, list[0].id, &unique, &err));
+        ignore(qcow2_state_read(q, list[0].id, 0, buf, 5000));
+        if (list[0].state_room > 5000)
+            ignore(qcow2_state_read(q, list[0].id, list[0].state_room - 5000,
+                                    buf, 5000));
     }
     qcow2_snaps_free(list, n);
     ignore(qcow2_sizes(q, &sizes));
@@ -73,7 +77,13 @@ static void read_some(struct qcow2 *q)
 
 static void write_some(struct qcow2 *q, unsigned seed)
 {
-    struct qcow2_snap_new snap = {.name = "s", .opaque = "x", .opaque_len = 1};
+    const struct qcow2_piece state = {seed % 5000, buf, 1 + seed % 3000};
+    struct qcow2_snap_new snap = {.name = "s",
+                                  .opaque = "x",
+                                  .opaque_len = 1,
+                                  .state = &state,
+                                  .nr_state = seed & 1,
+                                  .no_disk = seed & 2};
     struct blk *b = qcow2_blk(q);
     uint64_t size = blk_size(b), saved;
     char id[QCOW2_SNAP_ID_MAX + 1];
@@ -90,6 +100,7 @@ static void write_some(struct qcow2 *q, unsigned seed)
     }
     if (!qcow2_snap_create(q, &snap, id, &err)) {
         ignore(blk_write(b, 0, buf, size < BUF ? size : BUF, 0));
+        ignore(qcow2_state_write(q, id, seed % 5000, buf, 1 + seed % 3000));
         ignore(qcow2_snap_apply(q, id, &err));
         ignore(qcow2_snap_delete(q, id, &err));
     }

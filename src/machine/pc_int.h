@@ -85,8 +85,8 @@ struct pc {
     struct pc_net_dev *net;   /* NULL = none */
     struct pc_disk_dev *disk; /* nr_disks of them */
     unsigned nr_disks;
-    struct ide *ide; /* NULL: there is no drive on it */
-    char cd_name[PC_MAX_CDS][8];
+    struct ide *ide;              /* NULL: there is no drive on it */
+    char cd_name[PC_MAX_CDS][16]; /* "cd0" */
 
     /* An event that waits for the loop: enum pc_event | value << 32, or 0.
      * Set by any thread, only if it is 0. */

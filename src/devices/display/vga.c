@@ -315,11 +315,11 @@ void vga_set_text_mode(struct vga *v)
         for (unsigned c = 0; c < 3; c++) /* blue is bits 0 and 3 */
             v->st.dac[3 * i + 2 - c] =
                 (uint8_t)((i >> c & 1 ? 42 : 0) + (i >> (c + 3) & 1 ? 21 : 0));
-    for (size_t i = 0; i < COLUMNS * ROWS; i++) {
+    for (size_t i = 0; i < (size_t)COLUMNS * ROWS; i++) {
         v->vram[4 * i] = BLANK;
         v->vram[4 * i + 1] = GREY;
     }
-    vga_wrote(v, 0, (uint64_t)COLUMNS * ROWS * 4);
+    vga_wrote(v, 0, (uint64_t)4 * COLUMNS * ROWS);
     lock_drop(&v->lock);
 }
 

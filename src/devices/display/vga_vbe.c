@@ -152,6 +152,16 @@ static void enable(struct vga *v, uint16_t val)
     }
 }
 
+/* A size; not while a mode is on. 0: it is none. */
+static uint16_t new_size(const struct vga *v, unsigned index, uint16_t val)
+{
+    if (vga_vbe_is_on(v) || val > (index == XRES ? MAX_XRES : MAX_YRES))
+        return 0;
+    if (index == YRES || val == 0)
+        return val;
+    return val < 8 ? 8 : val & 0xfff8u;
+}
+
 void vga_vbe_write(struct vga *v, unsigned index, uint16_t val)
 {
     uint16_t *reg = &v->st.vbe[index < VGA_NR_VBE ? index : 0];
@@ -164,11 +174,9 @@ void vga_vbe_write(struct vga *v, unsigned index, uint16_t val)
             *reg = val;
         break;
     case XRES:
-        if (!on && val && val <= MAX_XRES)
-            *reg = val & 0xfff8u ? val & 0xfff8u : 8;
-        break;
     case YRES:
-        if (!on && val && val <= MAX_YRES)
+        val = new_size(v, index, val);
+        if (val)
             *reg = val;
         break;
     case BPP:

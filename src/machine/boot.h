@@ -21,9 +21,10 @@ struct boot_source {
     size_t kernel_len;
     const uint8_t *initrd; /* NULL if there is none */
     size_t initrd_len;
-    const char *cmdline; /* never NULL */
-    gpa_t rsdp;          /* where the ACPI root pointer is */
-    bool vga;            /* there is a VGA, showing text */
+    const char *cmdline; /* never NULL, as are the files' names */
+    const char *kernel_name, *initrd_name;
+    gpa_t rsdp; /* where the ACPI root pointer is */
+    bool vga;   /* there is a VGA, showing text */
 };
 
 enum boot_format {

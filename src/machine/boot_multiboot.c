@@ -8,6 +8,8 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/endian.h"
@@ -200,12 +202,13 @@ static void put_mmap(uint8_t *p, const struct memlayout *ml)
     }
 }
 
-static void put_module(uint8_t *block, uint32_t at, gpa_t initrd, size_t len)
+static void put_module(uint8_t *block, uint32_t string, gpa_t initrd,
+                       size_t len)
 {
     put_le32(block + MBI_MODS_COUNT, 1);
     put_le32(block + BLOCK_MODULE, (uint32_t)initrd);
     put_le32(block + BLOCK_MODULE + 4, (uint32_t)(initrd + len));
-    put_le32(block + BLOCK_MODULE + 8, at + BLOCK_NAME);
+    put_le32(block + BLOCK_MODULE + 8, string);
 }
 
 static void put_info(uint8_t *block, uint32_t at, const struct memlayout *ml,
@@ -216,7 +219,6 @@ static void put_info(uint8_t *block, uint32_t at, const struct memlayout *ml,
     put_le32(block + MBI_MEM_LOWER, PC_EBDA >> 10);
     put_le32(block + MBI_MEM_UPPER,
              (uint32_t)((ml->low_end - PC_TABLES_END) >> 10));
-    put_le32(block + MBI_CMDLINE, at + BLOCK_SIZE);
     put_le32(block + MBI_MODS_ADDR, at + BLOCK_MODULE);
     put_le32(block + MBI_MMAP_LENGTH, ml->nr_e820 * MMAP_ENTRY_SIZE);
     put_le32(block + MBI_MMAP_ADDR, at + BLOCK_MMAP);
@@ -225,25 +227,47 @@ static void put_info(uint8_t *block, uint32_t at, const struct memlayout *ml,
     put_mmap(block + BLOCK_MMAP, ml);
 }
 
+/* Behind the block: the module's name, then the command line, which begins with
+ * the kernel's name, as loaders have it (3.3). *len with both final zeros. */
+static char *make_strings(const struct boot_source *src, size_t *len)
+{
+    char *s = NULL;
+    int n = asprintf(&s, "%s%c%s %s", src->initrd_name, 0, src->kernel_name,
+                     src->cmdline);
+
+    if (n < 0)
+        return NULL;
+    *len = (size_t)n + 1;
+    return s;
+}
+
 static int load_info(struct bootmem *bm, const struct boot_source *src,
                      gpa_t initrd, gpa_t *out, struct err *err)
 {
+    static const char what[] = "the Multiboot information";
     uint8_t block[BLOCK_SIZE] = {0};
-    size_t cmdline = strlen(src->cmdline) + 1;
-    int rc = bootmem_place_low(bm, BLOCK_SIZE + cmdline,
-                               "the Multiboot information", out, err);
+    size_t len = 0;
+    char *strings = make_strings(src, &len);
+    uint32_t at;
+    int rc;
 
+    if (!strings)
+        return err_set(err, -ENOMEM, "out of memory");
+    rc = bootmem_place_low(bm, BLOCK_SIZE + len, what, out, err);
     if (rc < 0)
-        return rc;
-    put_info(block, (uint32_t)*out, bm->layout, src->initrd != NULL);
+        goto end;
+    at = (uint32_t)*out;
+    put_info(block, at, bm->layout, src->initrd != NULL);
+    put_le32(block + MBI_CMDLINE,
+             at + BLOCK_SIZE + (uint32_t)strlen(strings) + 1);
     if (src->initrd)
-        put_module(block, (uint32_t)*out, initrd, src->initrd_len);
-    rc = bootmem_load(bm, *out, block, sizeof(block),
-                      "the Multiboot information", err);
-    if (rc < 0)
-        return rc;
-    return bootmem_load(bm, *out + BLOCK_SIZE, src->cmdline, cmdline,
-                        "the Multiboot information", err);
+        put_module(block, at + BLOCK_SIZE, initrd, src->initrd_len);
+    rc = bootmem_load(bm, *out, block, sizeof(block), what, err);
+    if (rc == 0)
+        rc = bootmem_load(bm, *out + BLOCK_SIZE, strings, len, what, err);
+end:
+    free(strings);
+    return rc;
 }
 
 int boot_multiboot_load(struct bootmem *bm, const struct boot_source *src,

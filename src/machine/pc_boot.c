@@ -93,6 +93,8 @@ static int load_kernel(struct pc *pc, const struct boot_source *src,
 static int read_and_load(struct pc *pc, struct x86_state *st, struct err *err)
 {
     struct boot_source src = {.cmdline = pc->cfg.append,
+                              .kernel_name = pc->kernel.path,
+                              .initrd_name = "",
                               .rsdp = PC_TABLES,
                               .vga = pc_vga(pc) != NULL};
     uint8_t *kernel = NULL, *initrd = NULL;
@@ -102,6 +104,7 @@ static int read_and_load(struct pc *pc, struct x86_state *st, struct err *err)
     if (rc < 0)
         return rc;
     if (pc->initrd.fd >= 0) {
+        src.initrd_name = pc->initrd.path;
         rc = image_read(&pc->initrd, pc->layout.low_end, &initrd,
                         &src.initrd_len, err);
         if (rc < 0)
@@ -188,7 +191,8 @@ static int load_found(struct pc *pc, struct boot_source *src, struct err *err)
 
 int pc_boot_found(struct pc *pc, struct err *err)
 {
-    struct boot_source src = {.cmdline = ""};
+    struct boot_source src = {
+        .cmdline = "", .kernel_name = "", .initrd_name = ""};
     int rc = pc->cfg.find_kernel(pc->cfg.opaque, &src, err);
 
     if (rc < 0)

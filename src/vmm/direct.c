@@ -49,7 +49,9 @@ static int look(struct direct *d, struct boot_source *src, struct err *err)
     if (rc == 0)
         rc = make_cmdline(d, b, err);
     if (rc == 0) {
-        *src = (struct boot_source){.kernel = d->files.kernel,
+        *src = (struct boot_source){.kernel_name = "",
+                                    .initrd_name = "",
+                                    .kernel = d->files.kernel,
                                     .kernel_len = d->files.kernel_len,
                                     .initrd = d->files.initrd,
                                     .initrd_len = d->files.initrd_len,

@@ -19,6 +19,8 @@ static int load(struct fake_machine *m, size_t len, const char *initrd)
                                     .initrd = (const uint8_t *)initrd,
                                     .initrd_len = initrd ? strlen(initrd) : 0,
                                     .cmdline = "a b",
+                                    .kernel_name = "/k",
+                                    .initrd_name = "/i",
                                     .rsdp = PC_TABLES};
 
     return boot_load(&m->bm, &src, &m->st, &m->err);
@@ -181,13 +183,16 @@ static void multiboot_kernels_get_their_information(void **state)
     assert_int_equal(fake_machine_get32(&m, mbi + 4), 639);
     assert_int_equal(fake_machine_get32(&m, mbi + 8), 63 * 1024);
     assert_int_equal(
-        gmem_read(&m.gm, fake_machine_get32(&m, mbi + 16), text, 4), 0);
-    assert_string_equal(text, "a b");
+        gmem_read(&m.gm, fake_machine_get32(&m, mbi + 16), text, 7), 0);
+    assert_string_equal(text, "/k a b");
     assert_int_equal(fake_machine_get32(&m, mbi + 20), 1);
     mod = fake_machine_get32(&m, mbi + 24);
     assert_int_equal(fake_machine_get32(&m, mod) % 4096, 0);
     assert_int_equal(
         fake_machine_get32(&m, mod + 4) - fake_machine_get32(&m, mod), 7);
+    assert_int_equal(gmem_read(&m.gm, fake_machine_get32(&m, mod + 8), text, 3),
+                     0);
+    assert_string_equal(text, "/i");
     map = fake_machine_get32(&m, mbi + 48);
     for (end = map + fake_machine_get32(&m, mbi + 44); map < end;
          map += fake_machine_get32(&m, map) + 4)

@@ -191,11 +191,14 @@ static int make_devices(struct pc *pc, struct err *err)
     reset_port_init(&pc->reset_port, on_reset_line, pc);
     pc->debugcon = (struct debugcon){pc->cfg.debugcon, pc->cfg.debugcon_opaque};
     pc->debug_exit = (struct debug_exit){on_debug_exit, pc};
+    test_dev_init(&pc->test);
+    pc_fill_test_lines(pc, pc->test.line);
     return 0;
 }
 
 static void drop_devices(struct pc *pc)
 {
+    test_dev_fini(&pc->test);
     fw_cfg_fini(&pc->fw_cfg);
     uart16550_fini(&pc->uart);
     i8042_fini(&pc->kbd);

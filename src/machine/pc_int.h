@@ -17,6 +17,7 @@
 #include "devices/pc/ioapic.h"
 #include "devices/pc/lapic.h"
 #include "devices/pc/reset_port.h"
+#include "devices/pc/test_dev.h"
 #include "devices/pci/i440fx.h"
 #include "devices/virtio/virtio_blk.h"
 #include "devices/virtio/virtio_net.h"
@@ -74,6 +75,7 @@ struct pc {
     struct reset_port reset_port;
     struct debugcon debugcon;
     struct debug_exit debug_exit;
+    struct test_dev test;
 
     struct pci_host pci;
     struct i440fx board;
@@ -110,6 +112,7 @@ void pc_reset_devices(struct pc *pc);
 struct irq pc_isa_irq(struct pc *pc, unsigned n);
 struct irq pc_gsi(struct pc *pc, unsigned gsi);
 void pc_fill_hpet_wires(struct pc *pc, struct hpet_wires *wires);
+void pc_fill_test_lines(struct pc *pc, struct irq line[TEST_DEV_LINES]);
 void pc_fill_pci_wires(struct pc *pc, struct pci_host_config *cfg);
 /* Make the local APICs; then tie them to the CPUs. */
 MUST_CHECK int pc_make_lapics(struct pc *pc, struct err *err);

@@ -36,6 +36,12 @@ struct irq pc_gsi(struct pc *pc, unsigned gsi)
     return ioapic_irq(&pc->ioapic, gsi);
 }
 
+void pc_fill_test_lines(struct pc *pc, struct irq line[TEST_DEV_LINES])
+{
+    for (unsigned i = 0; i < TEST_DEV_LINES; i++)
+        line[i] = i < PCI_NR_ISA_IRQS ? pc_isa_irq(pc, i) : pc_gsi(pc, i);
+}
+
 void pc_fill_hpet_wires(struct pc *pc, struct hpet_wires *wires)
 {
     for (unsigned i = 0; i < HPET_GSIS; i++)

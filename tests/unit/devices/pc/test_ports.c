@@ -1,5 +1,8 @@
+#include <stdlib.h>
+
 #include "devices/pc/debug_port.h"
 #include "devices/pc/reset_port.h"
+#include "devices/pc/test_dev.h"
 
 #include "tests/unit/devices/pc/fixture.h"
 
@@ -70,12 +73,38 @@ static void debug_exit_passes_its_value_on(void **state)
     assert_int_equal(rd(&debug_exit_bus_ops, &d, 0, 4), 0);
 }
 
+static void the_test_device_keeps_bytes_and_drives_lines(void **state)
+{
+    struct fake_irq line = {0};
+    struct test_dev *t = calloc(1, sizeof(*t));
+
+    (void)state;
+    assert_non_null(t);
+    test_dev_init(t);
+    t->line[11] = fake_irq(&line);
+    wr(&test_dev_word_bus_ops, t, 0, 4, 0x12345678);
+    wr8(&test_dev_word_bus_ops, t, 1, 0xaa);
+    assert_int_equal(rd(&test_dev_word_bus_ops, t, 0, 4), 0x1234aa78);
+    assert_int_equal(rd(&test_dev_word_bus_ops, t, 2, 2), 0x1234);
+    wr(&test_dev_mem_bus_ops, t, TEST_DEV_MEM_SIZE - 8, 8, 0x8877665544332211);
+    assert_int_equal(rd(&test_dev_mem_bus_ops, t, TEST_DEV_MEM_SIZE - 2, 2),
+                     0x8877);
+    wr(&test_dev_line_bus_ops, t, 11, 4, 1);
+    assert_true(line.level);
+    wr8(&test_dev_line_bus_ops, t, 11, 0);
+    assert_false(line.level);
+    assert_int_equal(line.edges, 1);
+    test_dev_fini(t);
+    free(t);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_rising_reset_bit_resets_once),
         cmocka_unit_test(debugcon_is_there_and_passes_bytes_on),
         cmocka_unit_test(debug_exit_passes_its_value_on),
+        cmocka_unit_test(the_test_device_keeps_bytes_and_drives_lines),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -205,6 +205,8 @@ static void lapic_write_lvt(struct lapic *l, enum lapic_lvt n, uint32_t val)
 {
     uint32_t old = get(&l->st.lvt[n]);
 
+    if (n == LAPIC_LVT_TIMER)
+        lapic_timer_poll(l); /* what has run out did so in the old mode */
     val &= lvt_wmask[n];
     if (!(get(&l->st.svr) & LAPIC_SVR_ENABLE))
         val |= LAPIC_LVT_MASKED;

@@ -119,6 +119,7 @@ uint32_t lapic_timer_initial(struct lapic *l);
 uint32_t lapic_timer_current(struct lapic *l);
 uint32_t lapic_timer_divide(struct lapic *l);
 /* The mode bits of the timer's LVT entry are different now. */
+void lapic_timer_poll(struct lapic *l); /* fire what is due, arm for the rest */
 void lapic_timer_mode_changed(struct lapic *l);
 uint64_t lapic_timer_deadline(struct lapic *l);
 void lapic_timer_set_deadline(struct lapic *l, uint64_t tsc);

@@ -105,9 +105,8 @@ static bool lapic_timer_poll_locked(struct lapic *l) REQUIRES(l->lock)
     }
 }
 
-static void lapic_timer_poll(void *opaque)
+void lapic_timer_poll(struct lapic *l)
 {
-    struct lapic *l = opaque;
     bool fired;
 
     lock_take(&l->lock);
@@ -117,10 +116,15 @@ static void lapic_timer_poll(void *opaque)
         lapic_fire_lvt(l, LAPIC_LVT_TIMER);
 }
 
+static void lapic_timer_expired(void *opaque)
+{
+    lapic_timer_poll(opaque);
+}
+
 void lapic_timer_init(struct lapic *l, struct loop *loop)
 {
     lock_init_ranked(&l->lock, LOCK_RANK_DEVICE);
-    timer_init(&l->timer, loop, lapic_timer_poll, l);
+    timer_init(&l->timer, loop, lapic_timer_expired, l);
     l->tsc_hz = NS_PER_SEC; /* until lapic_set_tsc */
 }
 

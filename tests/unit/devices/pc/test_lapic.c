@@ -651,6 +651,21 @@ static void periodic_fires_again(void **state)
     assert_false(l->timer.armed);
 }
 
+/* Whether or not the loop has come round to it. */
+static void what_has_run_out_does_not_become_periodic(void **state)
+{
+    struct board *b = *state;
+    struct lapic *l = cpu(b, 0);
+
+    set_reg(l, LAPIC_REG_LVT, 0xec);
+    set_reg(l, LAPIC_REG_TIMER_DIV, 0xb);
+    set_reg(l, LAPIC_REG_TIMER_INIT, 0xffffffff);
+    l->st.timer_start_ns -= 1ull << 32;
+    set_reg(l, LAPIC_REG_LVT, 0xec | 1u << 17);
+    assert_int_equal(reg(l, LAPIC_REG_TIMER_CURRENT), 0);
+    assert_int_equal(lapic_ack(l), 0xec);
+}
+
 static void the_count_goes_down_by_the_divider(void **state)
 {
     struct board *b = *state;
@@ -792,6 +807,7 @@ int main(void)
         T(a_bad_flag_address_is_refused),
         T(one_shot_fires_once),
         T(periodic_fires_again),
+        T(what_has_run_out_does_not_become_periodic),
         T(the_count_goes_down_by_the_divider),
         T(a_tsc_deadline_fires_and_reads_as_zero),
         T(a_past_deadline_fires_at_once),

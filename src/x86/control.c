@@ -221,7 +221,7 @@ static int check_dr(struct x86_cpu *cpu, unsigned *dr)
     if (check_cpl0(cpu) < 0)
         return X86_FAULT;
     if (st->dr7 & X86_DR7_GD) {
-        st->dr6 |= X86_DR6_BD;
+        x86_debug_cause(st, X86_DR6_BD);
         return x86_fault(cpu, X86_DB);
     }
     if (*dr == 4 || *dr == 5)
@@ -358,4 +358,22 @@ int x86_swapgs(struct x86_cpu *cpu)
 int x86_rdpmc(struct x86_cpu *cpu)
 {
     return gp(cpu);
+}
+
+/* -- Calls to the host ------------------------------------------------------
+ */
+
+/* Linux: Documentation/virt/kvm/x86/hypercalls.rst, uapi/linux/kvm_para.h */
+enum { HC_VAPIC_POLL_IRQ = 1, HC_EPERM = 1, HC_ENOSYS = 1000 };
+
+void x86_hypercall(struct x86_cpu *cpu)
+{
+    struct x86_state *st = cpu->st;
+    int64_t ret = -HC_ENOSYS;
+
+    if (st->cpl)
+        ret = -HC_EPERM;
+    else if (st->gpr[X86_RAX] == HC_VAPIC_POLL_IRQ)
+        ret = 0;
+    st->gpr[X86_RAX] = x86_64bit_mode(st) ? (uint64_t)ret : (uint32_t)ret;
 }

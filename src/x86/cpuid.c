@@ -63,7 +63,7 @@ static const uint8_t emulated[] = {
     CPUID_PAE,   CPUID_MCE,  CPUID_CX8,     CPUID_APIC,         CPUID_SEP,
     CPUID_MTRR,  CPUID_PGE,  CPUID_MCA,     CPUID_CMOV,         CPUID_PAT,
     CPUID_PSE36, CPUID_NX,   CPUID_X2APIC,  CPUID_TSC_DEADLINE, CPUID_UMIP,
-    CPUID_LM,    CPUID_ARAT, CPUID_SYSCALL,
+    CPUID_LM,    CPUID_ARAT, CPUID_SYSCALL, CPUID_TSC_ADJUST,
 };
 
 /* In every model, if the host has them: x86-64-v2 and what systems use. */

@@ -7,6 +7,9 @@
  */
 
 enum {
+    MSR_APIC_BASE = 0x1b,
+    APIC_ENABLED = 1 << 11,
+    LEAF1_APIC = 1 << 9, /* EDX */
     LEAF1_OSXSAVE = 1 << 27,
     LEAF1_APIC_ID_SHIFT = 24,
     XSAVE_LEGACY_SIZE = 576, /* legacy region and header */
@@ -58,8 +61,18 @@ static uint32_t xsave_size(uint64_t xcr0)
     return XSAVE_LEGACY_SIZE + (xcr0 & X86_XCR0_AVX ? XSAVE_AVX_SIZE : 0);
 }
 
-/* What this CPU adds to a leaf that the model has. */
-static void add_dynamic(const struct x86_cpu *cpu, struct cpuid_leaf *l)
+/* One that is switched off looks as if it were not there (SDM vol. 3, 10.4.3).
+ */
+static bool has_apic(struct x86_cpu *cpu)
+{
+    uint64_t base = 0;
+
+    return cpu->ops->rdmsr(cpu, MSR_APIC_BASE, &base) < 0 ||
+           (base & APIC_ENABLED);
+}
+
+/* What this CPU adds to a leaf that the model has, or hides of it. */
+static void add_dynamic(struct x86_cpu *cpu, struct cpuid_leaf *l)
 {
     const struct x86_state *st = cpu->st;
 
@@ -68,6 +81,12 @@ static void add_dynamic(const struct x86_cpu *cpu, struct cpuid_leaf *l)
         l->ebx |= cpu->apic_id << LEAF1_APIC_ID_SHIFT;
         if (st->cr4 & X86_CR4_OSXSAVE)
             l->ecx |= LEAF1_OSXSAVE;
+        if (!has_apic(cpu))
+            l->edx &= ~(uint32_t)LEAF1_APIC;
+        break;
+    case 0x80000001: /* AMD has a copy there */
+        if (!has_apic(cpu))
+            l->edx &= ~(uint32_t)LEAF1_APIC;
         break;
     case 0xb: l->edx = cpu->apic_id; break;
     case 0xd:

@@ -19,6 +19,7 @@ enum {
     MSR_KVM_SYSTEM_TIME_OLD = 0x12,
     MSR_PLATFORM_ID = 0x17,
     MSR_APIC_BASE = 0x1b,
+    MSR_TSC_ADJUST = 0x3b,
     MSR_FEATURE_CONTROL = 0x3a,
     MSR_SPEC_CTRL = 0x48,
     MSR_PRED_CMD = 0x49,
@@ -94,6 +95,15 @@ static const struct amd_msr {
     uint32_t msr;
     uint32_t val;
 } amd_msrs[] = {
+    /* What counted before CPUID could tell: there as on any AMD, but idle. */
+    {0xc0010000, 0},        /* PERFEVTSEL0 */
+    {0xc0010001, 0},        /* PERFEVTSEL1 */
+    {0xc0010002, 0},        /* PERFEVTSEL2 */
+    {0xc0010003, 0},        /* PERFEVTSEL3 */
+    {0xc0010004, 0},        /* PERFCTR0 */
+    {0xc0010005, 0},        /* PERFCTR1 */
+    {0xc0010006, 0},        /* PERFCTR2 */
+    {0xc0010007, 0},        /* PERFCTR3 */
     {0xc0010010, 0},        /* SYSCFG: no memory encryption, no TOM2 */
     {0xc0010015, 1u << 24}, /* HWCR: TscFreqSel, TSC counts at P0 */
     {0xc001001a, 0},        /* TOP_MEM */
@@ -290,6 +300,10 @@ static int read_msr(struct x86_cpu *cpu, uint32_t msr, uint64_t *val)
         *val = __builtin_ia32_rdtsc() + st->tsc_offset;
         return X86_OK;
     }
+    if (msr == MSR_TSC_ADJUST && cpuid_has(cpu->model, CPUID_TSC_ADJUST)) {
+        *val = st->msr.tsc_adjust;
+        return X86_OK;
+    }
     if (msr == MSR_SPEC_CTRL && has_spec_ctrl(cpu->model)) {
         *val = st->msr.spec_ctrl;
         return X86_OK;
@@ -364,6 +378,13 @@ static bool write_ignored(const struct x86_cpu *cpu, uint32_t msr, uint64_t val)
     }
 }
 
+/* Either way of setting the TSC shows in the other (SDM vol. 3, 17.17.3). */
+static void adjust_tsc(struct x86_state *st, uint64_t by)
+{
+    st->tsc_offset += by;
+    st->msr.tsc_adjust += by;
+}
+
 static int write_msr(struct x86_cpu *cpu, uint32_t msr, uint64_t val)
 {
     struct x86_state *st = cpu->st;
@@ -380,7 +401,11 @@ static int write_msr(struct x86_cpu *cpu, uint32_t msr, uint64_t val)
         return X86_OK;
     }
     if (msr == MSR_TSC) {
-        st->tsc_offset = val - __builtin_ia32_rdtsc();
+        adjust_tsc(st, val - __builtin_ia32_rdtsc() - st->tsc_offset);
+        return X86_OK;
+    }
+    if (msr == MSR_TSC_ADJUST && cpuid_has(cpu->model, CPUID_TSC_ADJUST)) {
+        adjust_tsc(st, val - st->msr.tsc_adjust);
         return X86_OK;
     }
     if (msr == MSR_SPEC_CTRL && has_spec_ctrl(cpu->model) &&

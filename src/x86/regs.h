@@ -115,6 +115,7 @@ struct x86_dtable {
 #define X86_EFER_AUTOIBRS 0x00200000u
 
 #define X86_DR6_FIXED 0xffff0ff0u /* bits that read as one */
+#define X86_DR6_B     0x0000000fu
 #define X86_DR6_BD    0x00002000u
 #define X86_DR6_BS    0x00004000u
 #define X86_DR6_BT    0x00008000u
@@ -169,7 +170,7 @@ enum x86_mp_state {
 struct x86_msrs {
     uint64_t efer, star, lstar, cstar, sfmask, kernel_gs_base;
     uint64_t sysenter_cs, sysenter_esp, sysenter_eip;
-    uint64_t pat, tsc_aux, misc_enable, spec_ctrl, debugctl;
+    uint64_t pat, tsc_aux, tsc_adjust, misc_enable, spec_ctrl, debugctl;
     uint64_t mtrr_def, mtrr_fixed[X86_NR_FIXED_MTRRS];
     uint64_t mtrr_base[X86_NR_VAR_MTRRS], mtrr_mask[X86_NR_VAR_MTRRS];
     /* KVM paravirtual interface (KVM: x86/msr.rst) */

@@ -47,7 +47,8 @@ static int check_stack(struct x86_cpu *cpu, struct return_frame *f)
 }
 
 /* SDM vol. 3, 5.8.6: segments that the outer level must not use are lost. Null
- * selectors lose their RPL, but keep the base that an MSR may have set. */
+ * selectors lose their RPL. Either keeps the base, which an MSR may have set.
+ */
 static void drop_inner_segments(struct x86_state *st)
 {
     static const uint8_t data[] = {X86_ES, X86_DS, X86_FS, X86_GS};
@@ -58,7 +59,7 @@ static void drop_inner_segments(struct x86_state *st)
 
         if ((seg->attr & X86_SEG_P) && (seg->attr & X86_SEG_S) &&
             !conforming_code && X86_SEG_DPL(seg->attr) < st->cpl)
-            x86_seg_set_null(seg, 0);
+            seg->sel = seg->attr = 0;
         else if (x86_sel_is_null(seg->sel))
             seg->sel = 0;
     }

@@ -154,6 +154,15 @@ MUST_CHECK int x86_invpcid(struct x86_cpu *cpu, uint64_t type,
                            const uint64_t desc[2]);
 MUST_CHECK int x86_swapgs(struct x86_cpu *cpu);
 MUST_CHECK int x86_rdpmc(struct x86_cpu *cpu); /* #GP: none are advertised */
+/* A #DB with these causes comes. The breakpoints of an earlier one go from DR6;
+ * its other bits stay until they are written (SDM vol. 3, 17.2.3). */
+static inline void x86_debug_cause(struct x86_state *st, uint32_t bits)
+{
+    st->dr6 = (st->dr6 & ~(uint64_t)X86_DR6_B) | bits;
+}
+/* VMCALL and VMMCALL: the call that RAX names, of those that KVM has. None does
+ * anything here; the guest learns that from RAX. Never fails. */
+void x86_hypercall(struct x86_cpu *cpu);
 /* Does CPL/IOPL/TSS bitmap allow this port access? */
 MUST_CHECK int x86_check_io(struct x86_cpu *cpu, uint16_t port, unsigned size);
 /* POPF/STI/CLI with their privilege rules (VME and PVI are not advertised).

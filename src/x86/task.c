@@ -341,7 +341,7 @@ int x86_task_switch(struct x86_cpu *cpu, uint16_t sel,
     if (st->rip > st->seg[X86_CS].limit)
         return x86_fault_err(cpu, X86_GP, 0);
     if (t.trap & 1) {
-        st->dr6 |= X86_DR6_BT;
+        x86_debug_cause(st, X86_DR6_BT);
         return x86_fault(cpu, X86_DB);
     }
     return X86_OK;

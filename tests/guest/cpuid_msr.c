@@ -31,7 +31,7 @@ CODE(i_gfni, "gf2p8mulb %xmm0, %xmm1\n ret");
 CODE(i_vaes, "vaesenc %ymm0, %ymm1, %ymm2\n ret");
 CODE(i_rdpid, "rdpid %rax\n ret");
 CODE(i_monitor, "movq %rsp, %rax\n xorl %ecx, %ecx\n monitor\n ret");
-CODE(i_vmcall, "vmxoff\n ret");
+CODE(i_vmxoff, "vmxoff\n ret");
 CODE(i_clzero, "leaq -64(%rsp), %rax\n clzero\n ret");
 CODE(i_rdpru, "xorl %ecx, %ecx\n .byte 0x0f, 0x01, 0xfd\n ret");
 CODE(i_sse4a, "extrq $4, $4, %xmm1\n ret");
@@ -113,7 +113,7 @@ static void test_features(void)
         print("\n");
         CHECK(false);
     }
-    CHECK_EQ(guarded(at, (uint64_t)i_vmcall).f.vector, 6);
+    CHECK_EQ(guarded(at, (uint64_t)i_vmxoff).f.vector, 6);
     CHECK_EQ(guarded(at, (uint64_t)i_avx512).f.vector, 6); /* not in XCR0 */
 }
 
@@ -214,6 +214,57 @@ static void test_leaves(void)
     CHECK_EQ(cpuid(1, 0).ebx >> 24, 0);        /* APIC id */
 }
 
+/* An APIC that is switched off is not advertised. */
+static void test_apic_bit(void)
+{
+    uint64_t base = rdmsr(0x1b);
+
+    CHECK_EQ(cpuid(1, 0).edx >> 9 & 1, 1);
+    wrmsr(0x1b, base & ~0x800ull);
+    CHECK_EQ(cpuid(1, 0).edx >> 9 & 1, 0);
+    wrmsr(0x1b, base);
+    CHECK_EQ(cpuid(1, 0).edx >> 9 & 1, 1);
+}
+
+/* What is written to the TSC shows in TSC_ADJUST, and the other way round. */
+static void test_tsc_adjust(void)
+{
+    uint64_t tsc;
+
+    if (!(cpuid(7, 0).ebx >> 1 & 1))
+        return;
+    CHECK_EQ(rdmsr(0x3b), 0);
+    tsc = rdtsc();
+    wrmsr(0x3b, 1ull << 50);
+    CHECK(rdtsc() - tsc >= 1ull << 50);
+    CHECK_EQ(rdmsr(0x3b), 1ull << 50);
+    wrmsr(0x10, 0);
+    CHECK(rdmsr(0x3b) >> 63); /* minus what it was */
+    wrmsr(0x3b, 0);
+    CHECK(rdtsc() - tsc < 1ull << 50);
+}
+
+CODE(i_vmcall, "vmcall\n ret");
+CODE(i_vmmcall, "vmmcall\n ret");
+
+static uint64_t hypercall(const uint8_t *code, uint64_t nr)
+{
+    uint64_t rax = nr;
+
+    __asm__ volatile("call *%1" : "+a"(rax) : "r"(code) : "memory", "cc");
+    return rax;
+}
+
+/* Where CPUID shows KVM, either vendor's call answers. */
+static void test_hypercall(void)
+{
+    if (cpuid(0x40000000, 0).ebx != 0x4b4d564b)
+        return;
+    CHECK_EQ(hypercall(i_vmcall, 1), 0);
+    CHECK_EQ(hypercall(i_vmmcall, 1), 0);
+    CHECK_EQ(hypercall(i_vmmcall, 12345), (uint64_t)-1000);
+}
+
 /* CPUID changes no flags and clears the upper halves. */
 static void test_side_effects(void)
 {
@@ -233,6 +284,9 @@ int main(void)
     test_control();
     test_leaves();
     test_side_effects();
+    test_apic_bit();
+    test_tsc_adjust();
+    test_hypercall();
     (void)i_monitor;
     (void)i_rdpkru;
     (void)i_cmpxchg16b;

@@ -268,6 +268,28 @@ static void test_elements(void)
     WRITE_DR(7, 0x400);
 }
 
+/* A #DB takes the breakpoints of earlier ones out of DR6, and nothing else. */
+static void test_stale_status(void)
+{
+    set_break(0, 0, (uint64_t)plain + 1);
+    WRITE_DR(6, DR6_FIXED | BS | 5);
+    CHECK_EQ(guarded(call_there, (uint64_t)plain).f.vector, NO_FAULT);
+    CHECK_EQ(hits, 1);
+    CHECK_EQ(dr6s[0], DR6_FIXED | BS | 2);
+    WRITE_DR(7, 0x400);
+}
+
+/* The trap behind HLT ends it: IF is off here, so nothing else would. */
+CODE(halt, "hlt\n ret");
+
+static void test_halt(void)
+{
+    hits = 0;
+    CHECK_EQ(guarded(run_with_tf, (uint64_t)halt).f.vector, NO_FAULT);
+    CHECK_EQ(rips[0], (uint64_t)halt);
+    CHECK_EQ(rips[1], (uint64_t)halt + 1);
+}
+
 /* DR7.GD: touching a debug register is trapped before it happens. */
 static void touch_dr0(uint64_t v)
 {
@@ -336,6 +358,8 @@ int main(void)
     test_data();
     test_mov_ss_data();
     test_elements();
+    test_stale_status();
+    test_halt();
     test_detect();
     test_de();
     test_user();

@@ -130,6 +130,20 @@ static void test_nt(void)
     CHECK_EQ(f.f.rflags & 0x4000, 0x4000);
 }
 
+/* A segment that ring 3 must not have becomes null, but its base stays. */
+static void test_lost_segment(void)
+{
+    struct frame f = base(SEL_USER_CODE64, USER_CODE);
+    uint64_t gs;
+
+    __asm__ volatile("movl %0, %%gs" ::"r"(SEL_DATA));
+    wrmsr(0xc0000101, 0x12345000);
+    CHECK_EQ(enter(&f).f.vector, VECTOR_DONE);
+    __asm__ volatile("movq %%gs, %0" : "=r"(gs));
+    CHECK_EQ(gs, 0);
+    CHECK_EQ(rdmsr(0xc0000101), 0x12345000);
+}
+
 int main(void)
 {
     map_code(USER_CODE, done, done_end, PTE_P | PTE_U);
@@ -143,5 +157,6 @@ int main(void)
     test_compat();
     test_bad();
     test_nt();
+    test_lost_segment();
     return 0;
 }

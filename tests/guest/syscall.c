@@ -95,6 +95,37 @@ static void test_sysret(void)
     CHECK_EQ(g.f.rip, USER_CODE + 4);
 }
 
+static volatile uint64_t steps, first_step;
+
+static void on_step(struct frame *f)
+{
+    if (steps++ == 0)
+        first_step = f->rip;
+    f->rflags &= ~0x100ull;
+}
+
+static void sysret_tf(uint64_t rcx)
+{
+    __asm__ volatile("movq %0, %%rcx\n movq $0x302, %%r11\n"
+                     "movq %1, %%rsp\n sysretq" ::"r"(rcx),
+                     "i"(USER_DATA + 0x800)
+                     : "memory");
+}
+
+/* A TF that SYSRET loads traps before the program's first instruction. */
+static void test_sysret_step(void)
+{
+    wrmsr(MSR_STAR,
+          (uint64_t)SEL_CODE64 << 32 | (uint64_t)SEL_USER_CODE32 << 48);
+    map_code(USER_CODE, back64, back64_end, PTE_P | PTE_U);
+    set_handler(1, on_step);
+    steps = 0;
+    CHECK_EQ(guarded(sysret_tf, USER_CODE).f.vector, VECTOR_DONE);
+    CHECK_EQ(steps, 1);
+    CHECK_EQ(first_step, USER_CODE);
+    set_handler(1, NULL);
+}
+
 static void sysenter_setup(void)
 {
     wrmsr(0x174, SEL_CODE64);
@@ -176,6 +207,7 @@ int main(void)
     kernel_stack = page_alloc() + 4096;
     test_syscall();
     test_sysret();
+    test_sysret_step();
     test_sysenter();
     test_gs();
     for (unsigned i = 0; i < 7; i++)

@@ -66,7 +66,7 @@ uint32_t h_break_take(struct jit_vcpu *jv)
 
 static int raise(struct jit_vcpu *jv, uint32_t hits)
 {
-    jv->st.dr6 |= hits | h_break_take(jv);
+    x86_debug_cause(&jv->st, hits | h_break_take(jv));
     return h_raise(jv, X86_DB, false, 0);
 }
 

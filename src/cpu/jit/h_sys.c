@@ -183,7 +183,7 @@ int h_step_done(struct jit_vcpu *jv, uint64_t arg)
         h_mode_changed(jv);
         return H_EXIT;
     }
-    jv->st.dr6 |= 1u << 14 | h_break_take(jv); /* BS */
+    x86_debug_cause(&jv->st, X86_DR6_BS | h_break_take(jv));
     ev.vector = X86_DB;
     ev.type = X86_EVENT_EXCEPTION;
     ev.has_error = 0;
@@ -254,13 +254,14 @@ int h_syscall(struct jit_vcpu *jv, uint64_t arg)
     return done(jv, rc, jv->step || (step && (jv->st.rflags & X86_FLAGS_TF)));
 }
 
+/* A TF that it loads traps at once, before the program's next instruction. */
 int h_sysret(struct jit_vcpu *jv, uint64_t arg)
 {
     int rc;
 
     h_flags_out(jv);
     rc = x86_sysret(&jv->cpu, (arg >> 8) == 64 ? 8 : 4);
-    return done(jv, rc, jv->step);
+    return done(jv, rc, jv->step || (jv->st.rflags & X86_FLAGS_TF));
 }
 
 int h_iret(struct jit_vcpu *jv, uint64_t arg)
@@ -293,6 +294,8 @@ int h_hlt(struct jit_vcpu *jv, uint64_t arg)
     if (!(jv->key & KEY_CPL0))
         return h_raise(jv, X86_GP, true, 0);
     jv->st.rip = next_rip(jv, arg);
+    if (stepping(jv) && !jv->step) /* the trap wakes it (SDM vol. 2, HLT) */
+        return h_step_done(jv, 0);
     if (h_wakes(jv)) {
         jv->irq_wait = 1;
         atomic_fetch_or(&jv->pending, 0x100);

@@ -358,6 +358,8 @@ int rare_system(struct rare *r)
         rare_set_reg(r, r->in->op[0].reg.value, r->st->msr.tsc_aux);
         return X86_OK;
     case ZYDIS_MNEMONIC_RDPMC: return x86_rdpmc(r->cpu);
+    case ZYDIS_MNEMONIC_VMCALL:
+    case ZYDIS_MNEMONIC_VMMCALL: x86_hypercall(r->cpu); return X86_OK;
     case ZYDIS_MNEMONIC_INVD:
     case ZYDIS_MNEMONIC_WBINVD: return wbinvd(r);
     case ZYDIS_MNEMONIC_SYSENTER: return transfer(r, x86_sysenter(r->cpu));

@@ -64,6 +64,8 @@ static int ext_feature(ZydisISAExt ext)
 static int own_feature(ZydisMnemonic m)
 {
     switch (m) {
+    case ZYDIS_MNEMONIC_VMCALL: /* KVM's interface, not VMX or SVM */
+    case ZYDIS_MNEMONIC_VMMCALL: return CPUID_CX8;
     case ZYDIS_MNEMONIC_POPCNT: return CPUID_POPCNT;
     case ZYDIS_MNEMONIC_CRC32:
     case ZYDIS_MNEMONIC_PCMPESTRI:
@@ -265,6 +267,8 @@ static enum insn_class other_class(const struct insn *in)
     case ZYDIS_MNEMONIC_RDTSCP: return IC_RDTSC;
     case ZYDIS_MNEMONIC_RDPID:
     case ZYDIS_MNEMONIC_INVPCID:
+    case ZYDIS_MNEMONIC_VMCALL:
+    case ZYDIS_MNEMONIC_VMMCALL:
     case ZYDIS_MNEMONIC_XSETBV:
     case ZYDIS_MNEMONIC_XGETBV:
     case ZYDIS_MNEMONIC_XSAVE:

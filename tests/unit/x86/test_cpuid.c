@@ -79,11 +79,10 @@ static void what_is_not_done_is_not_advertised(void **state)
         {1, 0, 3,
          1u << 1 | 1u << 18 | 1u << 21 | 1u << 22 | 1u << 27 | 1u << 29 |
              1u << 31},
-        /* TSC_ADJUST, SGX, HLE, RTM, PQM, PQE, MPX, AVX-512, PT */
+        /* SGX, HLE, RTM, PQM, PQE, MPX, AVX-512, PT */
         {7, 0, 1,
-         1u << 1 | 1u << 2 | 1u << 4 | 1u << 11 | 1u << 12 | 1u << 14 |
-             1u << 15 | 1u << 16 | 1u << 17 | 1u << 21 | 1u << 25 |
-             0xdc000000u},
+         1u << 2 | 1u << 4 | 1u << 11 | 1u << 12 | 1u << 14 | 1u << 15 |
+             1u << 16 | 1u << 17 | 1u << 21 | 1u << 25 | 0xdc000000u},
         /* AVX-512, PKU, OSPKE, WAITPKG, CET_SS, LA57, ENQCMD, KL, PKS */
         {7, 0, 2,
          1u << 1 | 1u << 3 | 1u << 4 | 1u << 5 | 1u << 6 | 1u << 7 | 1u << 11 |

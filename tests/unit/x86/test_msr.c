@@ -59,8 +59,8 @@ static void msrs_are_privileged(void **state)
 
 static void unknown_msrs_fault(void **state)
 {
-    static const uint32_t unknown[] = {
-        0x3b, 0xe7, 0x345, 0xc0000104, 0xc0010131, 0xc0020000, 0xffffffff};
+    static const uint32_t unknown[] = {0xe7,       0x345,      0xc0000104,
+                                       0xc0010131, 0xc0020000, 0xffffffff};
     struct fake_cpu *f = fake_cpu_new(FAKE_LONG);
     uint64_t val;
 

@@ -151,8 +151,8 @@ static void what_is_not_advertised_is_undefined(void **state)
         {"0f 01 fc", LONG3, IC_UD},             /* clzero */
         {"0f 01 ee", LONG3, IC_UD},             /* rdpkru */
         {"c7 f8 00 00 00 00", LONG3, IC_UD},    /* xbegin */
-        {"0f 01 d9", LONG0, IC_UD},             /* vmmcall */
-        {"0f 01 c1", LONG0, IC_UD},             /* vmcall */
+        {"0f 01 d8", LONG0, IC_UD},             /* vmrun */
+        {"0f 01 c2", LONG0, IC_UD},             /* vmlaunch */
         {"8f e9 78 01 c8", LONG3, IC_UD},       /* TBM */
         {"c4 e3 79 69 c1 10", LONG3, IC_UD},    /* FMA4 */
         {"0f 0f c1 9e", LONG3, IC_UD},          /* 3DNow! */
@@ -171,7 +171,9 @@ static void privilege_and_mode_choose_the_rule(void **state)
 {
     static const struct row rows[] = {
         {"fa", LONG0, IC_CLI},
-        {"fa", LONG3, IC_RARE}, /* IOPL decides */
+        {"fa", LONG3, IC_RARE},       /* IOPL decides */
+        {"0f 01 d9", LONG0, IC_RARE}, /* vmmcall: a call to the host */
+        {"0f 01 c1", LONG3, IC_RARE}, /* vmcall */
         {"fb", LONG0, IC_STI},
         {"0f 01 cb", LONG0, IC_STAC},
         {"0f 01 cb", LONG3, IC_UD},

@@ -1,10 +1,9 @@
 #include "cpu/jit/rare.h"
 
 /*
- * Data breakpoints: which of them an instruction is going to meet. It is
- * decoded again each time. The stack that interrupts and far transfers use does
- * not count; of gathers and masked moves, elements do as they are accessed
- * (rare_vector.c).
+ * Data breakpoints: which of them an instruction is going to meet. The stack
+ * that interrupts and far transfers use does not count; of gathers and masked
+ * moves, elements do as they are accessed (rare_vector.c).
  */
 
 static bool is_stack_pointer(ZydisRegister reg)
@@ -46,16 +45,15 @@ static uint32_t operand_hits(struct rare *r, const ZydisDecodedOperand *op)
 uint64_t breakpoint_data(void *opaque, uint64_t b, uint64_t c, uint64_t d)
 {
     struct jit_vcpu *jv = opaque;
-    struct insn in;
-    struct rare r = {.jv = jv, .st = &jv->st, .cpu = &jv->cpu, .in = &in};
+    struct rare r = {.jv = jv, .st = &jv->st, .cpu = &jv->cpu};
     uint32_t hits = 0;
 
     (void)b;
     (void)c;
     (void)d;
-    if (rare_decode(&r, &in) < 0 || by_element(&in))
+    if (rare_decode(&r) < 0 || by_element(r.in))
         return 0;
-    for (unsigned i = 0; i < in.d.operand_count; i++)
-        hits |= operand_hits(&r, &in.op[i]);
+    for (unsigned i = 0; i < r.in->d.operand_count; i++)
+        hits |= operand_hits(&r, &r.in->op[i]);
     return hits;
 }

@@ -16,6 +16,7 @@
 #include "base/log.h"
 #include "cpu/jit/gen.h"
 #include "cpu/jit/jit.h"
+#include "cpu/jit/kept.h"
 
 /*
  * The translator as a CPU engine: creation, the loop around translated code,
@@ -230,6 +231,7 @@ static void free_parts(struct jit_vcpu *jv)
     unmap(jv->alt_stack, JIT_ALT_STACK);
     unmap(jv->nowhere, 2 * GPAGE_SIZE);
     free(jv->gen);
+    kept_free(jv->kept);
     for (unsigned i = JIT_NR_SETS; i-- > 0;) {
         unmap(sets[i].filled, SLOT_MAX * sizeof(uint16_t));
         unmap(sets[i].region, region_size());
@@ -282,8 +284,9 @@ static int vcpu_create(void *engine, struct vcpu *v, struct err *err)
     jv->alt_stack = map_anon(JIT_ALT_STACK);
     jv->nowhere = map_anon(2 * GPAGE_SIZE);
     jv->gen = calloc(1, sizeof(*jv->gen));
+    jv->kept = kept_new(eng->model);
     if (!jv->shadow_map || !jv->c_map || !jv->alt_stack || !jv->nowhere ||
-        !jv->gen) {
+        !jv->gen || !jv->kept) {
         free_parts(jv);
         return err_set(err, -ENOMEM, "create vCPU %u: out of memory", v->index);
     }

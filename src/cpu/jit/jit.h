@@ -250,9 +250,10 @@ struct jit_vcpu {
     _Atomic uint32_t flush_done;
     struct jit_set *sets; /* JIT_NR_SETS */
     uint8_t *shadow_map, *c_map, *alt_stack;
-    uint8_t *nowhere; /* a page that cleared windows point at */
-    struct gen *gen;  /* the translation that this vCPU makes */
-    bool gs_stale;    /* the GS base is to be set before running */
+    uint8_t *nowhere;  /* a page that cleared windows point at */
+    struct gen *gen;   /* the translation that this vCPU makes */
+    struct kept *kept; /* instructions that rare.c decoded */
+    bool gs_stale;     /* the GS base is to be set before running */
     uint64_t stat[JIT_NR_STATS];
 };
 

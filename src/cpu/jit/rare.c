@@ -4,6 +4,7 @@
 
 #include "base/log.h"
 #include "cpu/jit/h_sys.h"
+#include "cpu/jit/kept.h"
 
 /* Operands of rare instructions, and their dispatch. */
 
@@ -330,13 +331,13 @@ static bool fpu_off(const struct rare *r)
     return r->st->cr0 & X86_CR0_TS;
 }
 
-int rare_decode(struct rare *r, struct insn *in)
+int rare_decode(struct rare *r)
 {
     uint8_t buf[16] = {0};
     size_t n = fetch(r, buf);
 
-    (void)insn_decode(in, buf, n, r->jv->key, r->jv->eng->model, r->st->rip);
-    if (in->class != IC_UD && in->d.length != 0)
+    (void)kept_decode(r->jv->kept, &r->in, buf, n, r->jv->key, r->st->rip);
+    if (r->in->class != IC_UD && r->in->d.length != 0)
         return 0;
     log_unknown(r, buf, n);
     return -1;
@@ -358,9 +359,10 @@ static int translate_again(struct rare *r)
     return X86_OK;
 }
 
-static int run(struct rare *r, struct insn *in, uint64_t expect)
+static int run(struct rare *r, uint64_t expect)
 {
-    int bad = rare_decode(r, in);
+    int bad = rare_decode(r);
+    const struct insn *in = r->in;
 
     if (expect && (bad < 0 || in->d.mnemonic != (ZydisMnemonic)expect))
         return translate_again(r);
@@ -380,13 +382,12 @@ static int run(struct rare *r, struct insn *in, uint64_t expect)
 uint64_t rare_run(void *opaque, uint64_t length, uint64_t expect, uint64_t c)
 {
     struct jit_vcpu *jv = opaque;
-    struct insn in;
-    struct rare r = {.jv = jv, .st = &jv->st, .cpu = &jv->cpu, .in = &in};
+    struct rare r = {.jv = jv, .st = &jv->st, .cpu = &jv->cpu};
     int rc;
 
     (void)length;
     (void)c;
-    rc = run(&r, &in, expect);
+    rc = run(&r, expect);
     if (rc == X86_FAULT)
         return h_fault(jv) == H_EXIT ? H_EXIT : H_CONTINUE;
     if (rc == RARE_EXIT)

@@ -28,8 +28,8 @@ int rare_address(struct rare *r, const ZydisDecodedOperand *op, unsigned len,
                  bool write, gva_t *gva);
 /* Linear address of a memory operand, unchecked. */
 gva_t rare_gva(const struct rare *r, const ZydisDecodedOperand *op);
-/* Decode the instruction at RIP; -1 if it is undefined. */
-int rare_decode(struct rare *r, struct insn *in);
+/* Set in to the instruction at RIP, decoded; -1 if it is undefined. */
+int rare_decode(struct rare *r);
 /* The same of len bytes at an offset in the operand. */
 int rare_element(struct rare *r, const ZydisDecodedOperand *op, unsigned at,
                  unsigned len, bool write, gva_t *gva);

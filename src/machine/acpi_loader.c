@@ -79,27 +79,32 @@ static void add_pointer(struct script *s, const char *file, size_t off,
     p[2 * FILE_NAME + 4] = (uint8_t)size;
 }
 
-static void add_sum(struct script *s, const char *file, size_t off,
-                    size_t start, size_t len)
+/* The sum of len bytes from start on, to stand at off in data. That byte is 0
+ * until then: SeaBIOS corrects what stands there, but OVMF writes the sum of
+ * the rest over it as if it had been 0, and installs no table whose sum is
+ * wrong. */
+static void add_sum(struct script *s, const char *file, uint8_t *data,
+                    size_t off, size_t start, size_t len)
 {
     uint8_t *p = add_step(s, STEP_ADD_CHECKSUM);
 
     if (!p)
         return;
+    data[off] = 0;
     put_name(p, file);
     put_le32(p + FILE_NAME, (uint32_t)off);
     put_le32(p + FILE_NAME + 4, (uint32_t)start);
     put_le32(p + FILE_NAME + 8, (uint32_t)len);
 }
 
-static void sum_table(struct script *s, const uint8_t *tables, size_t at)
+static void sum_table(struct script *s, uint8_t *tables, size_t at)
 {
-    add_sum(s, ACPI_LOADER_TABLES, at + TABLE_SUM, at,
+    add_sum(s, ACPI_LOADER_TABLES, tables, at + TABLE_SUM, at,
             get_le32(tables + at + TABLE_LEN));
 }
 
 /* RSDT or XSDT: entry_size bytes for each table. */
-static void add_root(struct script *s, const uint8_t *tables, size_t at,
+static void add_root(struct script *s, uint8_t *tables, size_t at,
                      unsigned entry_size)
 {
     size_t end = at + get_le32(tables + at + TABLE_LEN);
@@ -109,7 +114,7 @@ static void add_root(struct script *s, const uint8_t *tables, size_t at,
     sum_table(s, tables, at);
 }
 
-static void add_fadt(struct script *s, const uint8_t *tables, size_t at)
+static void add_fadt(struct script *s, uint8_t *tables, size_t at)
 {
     add_pointer(s, ACPI_LOADER_TABLES, at + FADT_FACS, 4);
     add_pointer(s, ACPI_LOADER_TABLES, at + FADT_DSDT, 4);
@@ -117,16 +122,15 @@ static void add_fadt(struct script *s, const uint8_t *tables, size_t at)
     sum_table(s, tables, at);
 }
 
-static void add_rsdp(struct script *s)
+static void add_rsdp(struct script *s, uint8_t *rsdp)
 {
     add_pointer(s, ACPI_LOADER_RSDP, RSDP_RSDT, 4);
     add_pointer(s, ACPI_LOADER_RSDP, RSDP_XSDT, 8);
-    add_sum(s, ACPI_LOADER_RSDP, RSDP_SUM, 0, RSDP_SHORT);
-    add_sum(s, ACPI_LOADER_RSDP, RSDP_FULL_SUM, 0, ACPI_RSDP_SIZE);
+    add_sum(s, ACPI_LOADER_RSDP, rsdp, RSDP_SUM, 0, RSDP_SHORT);
+    add_sum(s, ACPI_LOADER_RSDP, rsdp, RSDP_FULL_SUM, 0, ACPI_RSDP_SIZE);
 }
 
-long acpi_loader_build(const uint8_t *tables, size_t len, uint8_t *buf,
-                       size_t size)
+long acpi_loader_build(uint8_t *tables, size_t len, uint8_t *buf, size_t size)
 {
     struct script s = {.buf = buf, .size = size};
     size_t rsdt = get_le32(tables + RSDP_RSDT);
@@ -139,6 +143,6 @@ long acpi_loader_build(const uint8_t *tables, size_t len, uint8_t *buf,
     add_fadt(&s, tables, fadt);
     add_root(&s, tables, rsdt, 4);
     add_root(&s, tables, xsdt, 8);
-    add_rsdp(&s);
+    add_rsdp(&s, tables);
     return s.full ? -ENOSPC : (long)s.len;
 }

@@ -19,9 +19,11 @@ enum { ACPI_LOADER_MAX = 8192 };
 /*
  * tables: what acpi_build wrote for address 0, root pointer first, len bytes.
  * Writes the script, which is for two files: the root pointer alone, and all of
- * tables. Returns its length, or -ENOSPC if size is too small.
+ * tables, both to be taken from there afterwards: the checksums that the script
+ * has made anew are 0 in them. Returns its length, or -ENOSPC if size is too
+ * small.
  */
-MUST_CHECK long acpi_loader_build(const uint8_t *tables, size_t len,
-                                  uint8_t *buf, size_t size);
+MUST_CHECK long acpi_loader_build(uint8_t *tables, size_t len, uint8_t *buf,
+                                  size_t size);
 
 #endif

@@ -159,6 +159,25 @@ vm_uefi()
     check 'they can be given up' '' "$(vm u)"
 }
 
+# Linux by firmware: it finds the tables (FADT and all), turns ACPI on, and
+# switches off by it.
+acpi() # FIRMWARE OPTION...
+{
+    local fw=$1 limit=120
+
+    h "${@:2}" --kernel build/guest/vmlinuz --initrd build/guest/initrd.gz \
+        --append 'console=ttyS0 husk.test=true'
+    check "$fw: Linux switches off" 0 $?
+    check "$fw: ACPI: FADT, DSDT, FACS, MADT, HPET" 5 \
+        "$(grep -acE 'ACPI: (FACP|DSDT|FACS|APIC|HPET) 0x' "$dir/serial")"
+    check "$fw: ACPI is on" 1 \
+        "$(grep -ac 'ACPI: Interpreter enabled' "$dir/serial")"
+    check "$fw: PCI by it" 1 \
+        "$(grep -ac 'ACPI: PCI Root Bridge' "$dir/serial")"
+    check "$fw: nothing is wrong with it" '' \
+        "$(grep -aE 'ACPI.*(Warning|Error|BIOS|[Ff]ailed|Unable)' "$dir/serial")"
+}
+
 kernels() # started by OVMF
 {
     local limit=90
@@ -188,6 +207,7 @@ network()
 if h -d "$disk"; then
     bios
     resets
+    [ -e build/guest/vmlinuz ] && acpi SeaBIOS --firmware bios
 elif grep -q "'seabios'" "$dir/err"; then
     skip SeaBIOS 'the package seabios is not installed'
 else
@@ -201,7 +221,11 @@ else
     uefi
     vm_uefi
     network
-    [ -e build/guest/vmlinuz ] && kernels
+    if [ -e build/guest/vmlinuz ]; then
+        kernels
+        acpi OVMF --firmware uefi
+        acpi 'OVMF, 2 CPUs' --firmware uefi -c 2
+    fi
 fi
 echo "$passed passed, $failed failed, $skipped skipped"
 [ "$failed" -eq 0 ]

@@ -334,6 +334,8 @@ const struct bus_ops cmos_bus_ops = {
 /* --- Memory size -------------------------------------------------------- */
 
 enum {
+    NV_FLOPPIES = 0x10,
+    NV_EQUIPMENT = 0x14,
     NV_BASE_KB = 0x15, /* two bytes each, low first */
     NV_EXT_KB = 0x17,
     NV_EXT_KB2 = 0x30,
@@ -364,6 +366,15 @@ void cmos_set_memory(struct cmos *cm, uint64_t low, uint64_t high,
     cm->st.ram[NV_HIGH_64KB + 1] = (uint8_t)(high >> 24);
     cm->st.ram[NV_HIGH_64KB + 2] = (uint8_t)(high >> 32);
     cm->st.ram[NV_CPUS] = (uint8_t)(cpus - 1);
+}
+
+void cmos_set_floppies(struct cmos *cm, unsigned first, unsigned second)
+{
+    unsigned drives = (first ? 1u : 0u) + (second ? 1u : 0u);
+
+    cm->st.ram[NV_FLOPPIES] = (uint8_t)(first << 4 | second);
+    if (drives)
+        cm->st.ram[NV_EQUIPMENT] |= (uint8_t)(1u | (drives - 1) << 6);
 }
 
 /* --- Life --------------------------------------------------------------- */

@@ -55,4 +55,7 @@ struct irq cmos_mask_wire(struct cmos *cm);
 void cmos_set_memory(struct cmos *cm, uint64_t low, uint64_t high,
                      unsigned cpus);
 
+/* The same for floppy drives, by their types of register 0x10; 0 = none. */
+void cmos_set_floppies(struct cmos *cm, unsigned first, unsigned second);
+
 #endif

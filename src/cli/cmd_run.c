@@ -69,6 +69,9 @@ static int set_from_settings(struct run *r, struct err *err)
                         settings_text(s, texts[i].key), err);
     if (rc == 0 && settings_text(s, "iso") && !args_has(r->a, "iso"))
         rc = vmconf_set(&r->conf, VMCONF_ISO, settings_text(s, "iso"), err);
+    if (rc == 0 && settings_text(s, "floppy") && !args_has(r->a, "floppy"))
+        rc = vmconf_set(&r->conf, VMCONF_FLOPPY, settings_text(s, "floppy"),
+                        err);
     return rc;
 }
 
@@ -161,7 +164,7 @@ static void add_disk(struct run *r, struct blk *blk, const char *path,
 
 /* Files of the host that the guest could read: any of ours, if the VM is from
  * elsewhere. How many there are, and their names. */
-static int used_files(const struct run *r, const char *files[3])
+static int used_files(const struct run *r, const char *files[4])
 {
     const struct settings *s = r->vm.settings;
     const char *initrd = s ? settings_text(s, "boot.initrd") : NULL;
@@ -176,12 +179,14 @@ static int used_files(const struct run *r, const char *files[3])
         files[n++] = initrd;
     if (iso && strcmp(iso, "none") != 0)
         files[n++] = iso;
+    if (s && settings_text(s, "floppy"))
+        files[n++] = settings_text(s, "floppy");
     return n;
 }
 
 static int check_trust(const struct run *r, struct err *err)
 {
-    const char *files[3];
+    const char *files[4];
     int n = used_files(r, files);
 
     if (n && !vm_is_foreign(&r->vm))

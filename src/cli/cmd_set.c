@@ -29,7 +29,7 @@ struct change {
 static bool is_file_key(const char *key)
 {
     return strcmp(key, "boot.kernel") == 0 || strcmp(key, "boot.initrd") == 0 ||
-           strcmp(key, "iso") == 0;
+           strcmp(key, "iso") == 0 || strcmp(key, "floppy") == 0;
 }
 
 /* KEY=VALUE with room for the key. */

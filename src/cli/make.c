@@ -68,6 +68,7 @@ int make_options(const struct args *a, struct settings *s, struct err *err)
                {"append", "boot.append", false},
                {"firmware", "boot.firmware", false},
                {"iso", "iso", true},
+               {"floppy", "floppy", true},
                {"bus", "disk.bus", false},
                {"description", "description", false}};
     char path[PATH_MAX];

@@ -45,6 +45,7 @@ static const struct vmconf_info create_options[] = {
     {"firmware", 0, "NAME", "what starts it: bios, uefi or none"},
     {"bus", 0, "NAME", "where the disk is: virtio or ide"},
     {"iso", 0, "FILE", "image in its CD-ROM drive, or none for an empty one"},
+    {"floppy", 0, "FILE", "image in its floppy drive"},
     {"from", 0, "FILE|URL",
      "fill the disk from this image: qcow2 or raw, also compressed (gz, xz, "
      "zst, bz2); other formats as import has them"},

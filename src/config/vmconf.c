@@ -136,6 +136,18 @@ static int add_iso(struct vmconf *conf, const char *value, struct err *err)
     return 0;
 }
 
+static int add_floppy(struct vmconf *conf, const char *value, struct err *err)
+{
+    if (!*value)
+        return err_set(err, -EINVAL, "--floppy: '' names no file");
+    if (conf->nr_floppies == VMCONF_MAX_FLOPPIES)
+        return err_set(err, -EINVAL,
+                       "--floppy: a machine has %d drives at most",
+                       VMCONF_MAX_FLOPPIES);
+    conf->floppy[conf->nr_floppies++] = value;
+    return 0;
+}
+
 static int set_firmware(struct vmconf *conf, const char *value, struct err *err)
 {
     static const char *const names[] = {[VMCONF_FIRMWARE_NONE] = "none",
@@ -229,6 +241,7 @@ int vmconf_set(struct vmconf *conf, enum vmconf_option opt, const char *value,
     case VMCONF_DEBUGCON: return set_place(&conf->debugcon, opt, value, err);
     case VMCONF_DISK: return add_disk(conf, value, err);
     case VMCONF_ISO: return add_iso(conf, value, err);
+    case VMCONF_FLOPPY: return add_floppy(conf, value, err);
     case VMCONF_CONTROL: return set_control(conf, value, err);
     case VMCONF_GDB: return set_gdb(conf, value, err);
     case VMCONF_NET: return set_net(conf, value, err);
@@ -265,13 +278,15 @@ bool vmconf_direct(const struct vmconf *conf)
 static int check_boot(const struct vmconf *conf, struct err *err)
 {
     bool disk = conf->nr_disks || conf->vm_disk ||
-                (conf->nr_isos && conf->firmware == VMCONF_FIRMWARE_AUTO);
+                ((conf->nr_isos || conf->nr_floppies) &&
+                 conf->firmware == VMCONF_FIRMWARE_AUTO);
 
     if (!conf->kernel && conf->firmware <= VMCONF_FIRMWARE_NONE && !disk)
         return err_set(err, -EINVAL,
                        "there is nothing to boot: give a kernel "
-                       "with --kernel FILE, a disk with --disk FILE, or a CD "
-                       "with --iso FILE");
+                       "with --kernel FILE, a disk with --disk FILE, a CD "
+                       "with --iso FILE, or a floppy disk with --floppy "
+                       "FILE");
     if (conf->firmware_vars && vmconf_firmware(conf) != VMCONF_FIRMWARE_AUTO &&
         conf->firmware != VMCONF_FIRMWARE_UEFI)
         return err_set(err, -EINVAL,

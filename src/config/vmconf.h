@@ -33,6 +33,7 @@ enum {
     VMCONF_MAX_CPUS = 255,
     VMCONF_MAX_DISKS = 16,
     VMCONF_MAX_CDS = 2,
+    VMCONF_MAX_FLOPPIES = 2,
     VMCONF_DISK_SERIAL = 20,
     VMCONF_DISK_FILE = 4096
 };
@@ -94,6 +95,8 @@ struct vmconf {
     unsigned nr_disks;
     const char *iso[VMCONF_MAX_CDS]; /* of each drive; NULL = it is empty */
     unsigned nr_isos;
+    const char *floppy[VMCONF_MAX_FLOPPIES];
+    unsigned nr_floppies;
     bool vm_disk;        /* there is a disk that no option names: a VM's own */
     const char *control; /* path of a socket, NULL = none */
     enum vmconf_net net;

@@ -358,14 +358,23 @@ static const struct {
     int (*make)(struct pc *pc, struct err *err);
     void (*drop)(struct pc *pc);
 } stages[] = {
-    {make_images, drop_images},     {make_memory, drop_memory},
-    {make_buses, drop_buses},       {pc_make_lapics, drop_lapics},
-    {make_devices, drop_devices},   {pc_map_devices, NULL},
-    {make_rng, drop_rng},           {make_console, drop_console},
-    {pc_make_disks, pc_drop_disks}, {pc_make_net, pc_drop_net},
-    {pc_make_ide, pc_drop_ide},     {pc_make_vga, pc_drop_vga},
-    {make_pci, drop_pci},           {pc_make_firmware, pc_drop_firmware},
-    {pc_make_vars, pc_drop_vars},   {make_vcpus, drop_vcpus},
+    {make_images, drop_images},
+    {make_memory, drop_memory},
+    {make_buses, drop_buses},
+    {pc_make_lapics, drop_lapics},
+    {make_devices, drop_devices},
+    {pc_map_devices, NULL},
+    {make_rng, drop_rng},
+    {make_console, drop_console},
+    {pc_make_disks, pc_drop_disks},
+    {pc_make_net, pc_drop_net},
+    {pc_make_ide, pc_drop_ide},
+    {pc_make_vga, pc_drop_vga},
+    {pc_make_floppy, pc_drop_floppy},
+    {make_pci, drop_pci},
+    {pc_make_firmware, pc_drop_firmware},
+    {pc_make_vars, pc_drop_vars},
+    {make_vcpus, drop_vcpus},
 };
 
 static void undo_stages(struct pc *pc)
@@ -420,6 +429,7 @@ static void power_on(struct pc *pc)
     virtio_pci_reset(&pc->rng_pci);
     virtio_pci_reset(&pc->console_pci);
     pc_reset_disks(pc);
+    pc_reset_floppy(pc);
     pc_reset_net(pc);
     vcpu_set_reset(pc->vcpus);
     gmem_clear(&pc->gmem);

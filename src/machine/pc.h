@@ -39,7 +39,7 @@ enum pc_event {
     PC_EVENT_ERROR         /* the engine cannot go on; it has logged why */
 };
 
-enum { PC_MAX_DISKS = 16, PC_MAX_CDS = 2 };
+enum { PC_MAX_DISKS = 16, PC_MAX_CDS = 2, PC_MAX_FLOPPIES = 2 };
 
 struct pc_disk {
     struct blk *blk;    /* borrowed until pc_free */
@@ -91,7 +91,11 @@ struct pc_config {
     struct blk *cds[PC_MAX_CDS]; /* what is in the CD-ROM drives, borrowed until
                                     pc_free or pc_change_cd; NULL = nothing */
     unsigned nr_cds;             /* drives */
-    const struct net_ops *net;   /* behind the network card; NULL = no card */
+    /* The disks in the floppy drives, of a size that fdc_format_of knows;
+     * borrowed until pc_free. */
+    struct blk *floppies[PC_MAX_FLOPPIES];
+    unsigned nr_floppies;
+    const struct net_ops *net; /* behind the network card; NULL = no card */
     uint8_t mac[6];
     /* pc_stuck_requests left 0 or came back to it. Any thread, locks held: may
      * arm a timer. NULL = nobody cares. */

@@ -22,7 +22,8 @@ enum {
     TABLES_MAX = 128 << 10,
     E820_ENTRY = 20,
     BOOT_ORDER_LINE = 64,
-    BOOT_ORDER_MAX = PC_MAX_DISKS + PC_MAX_CDS + 2, /* lines */
+    BOOT_ORDER_MAX =
+        PC_MAX_DISKS + PC_MAX_CDS + PC_MAX_FLOPPIES + 2, /* lines */
     ROM_LOW = 128 << 10 /* of the ROM's end, below 1 MiB */
 };
 
@@ -142,6 +143,15 @@ static size_t put_cds(const struct pc *pc, char *text)
     return len;
 }
 
+static size_t put_floppies(const struct pc *pc, char *text)
+{
+    size_t len = 0;
+
+    for (unsigned i = 0; i < pc->cfg.nr_floppies; i++)
+        len += pc_floppy_path(i, text + len, BOOT_ORDER_LINE);
+    return len;
+}
+
 static size_t put_net(const struct pc *pc, char *text)
 {
     return pc->net && bootorder_names(&pc->cfg.boot, BOOTORDER_NET)
@@ -164,8 +174,8 @@ static size_t put_order(const struct pc *pc, char *text)
         case BOOTORDER_DISK: len += put_disks(pc, text + len); break;
         case BOOTORDER_CD: len += put_cds(pc, text + len); break;
         case BOOTORDER_NET: len += put_net(pc, text + len); break;
-        case BOOTORDER_FLOPPY:
-        case BOOTORDER_NR_KINDS: break; /* the machine has none */
+        case BOOTORDER_FLOPPY: len += put_floppies(pc, text + len); break;
+        case BOOTORDER_NR_KINDS: break;
         }
     return len ? len + 1 : 0; /* with its final 0 */
 }

@@ -4,6 +4,7 @@
 #include <stdatomic.h>
 
 #include "devices/display/vga.h"
+#include "devices/floppy/fdc.h"
 #include "devices/ide/ide.h"
 #include "devices/pc/acpi_pm.h"
 #include "devices/pc/cmos.h"
@@ -41,6 +42,13 @@ struct pc_net_dev {
     struct virtio_net vn;
     struct virtio_pci pci;
     bool plugged;
+};
+
+/* The floppy drives and what moves their data, which share a lock. */
+struct pc_floppy {
+    struct lock lock;
+    struct i8237 dma;
+    struct fdc fdc;
 };
 
 /* Inside of struct pc, shared by pc.c and the files pc_*.c. */
@@ -89,6 +97,7 @@ struct pc {
     unsigned nr_disks;
     struct ide *ide;              /* NULL: there is no drive on it */
     char cd_name[PC_MAX_CDS][16]; /* "cd0" */
+    struct pc_floppy *floppy;     /* NULL = no drives */
 
     /* An event that waits for the loop: enum pc_event | value << 32, or 0.
      * Set by any thread, only if it is 0. */
@@ -160,6 +169,14 @@ MUST_CHECK int pc_plug_ide(struct pc *pc, struct err *err);
 size_t pc_ide_path(const struct pc *pc, unsigned drive, char *text,
                    size_t size);
 unsigned pc_cd_drive(unsigned cd);
+
+/* pc_floppy.c: the floppy drives with their DMA, if there are any. */
+MUST_CHECK int pc_make_floppy(struct pc *pc, struct err *err);
+void pc_drop_floppy(struct pc *pc);
+void pc_reset_floppy(struct pc *pc);
+/* What Open Firmware calls a drive, as a line. */
+size_t pc_floppy_path(unsigned drive, char *text, size_t size);
+
 /* pc_net.c: the same for the network card. */
 MUST_CHECK int pc_make_net(struct pc *pc, struct err *err);
 void pc_drop_net(struct pc *pc);

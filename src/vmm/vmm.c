@@ -23,6 +23,7 @@
 #include "vmm/commands.h"
 #include "vmm/console.h"
 #include "vmm/direct.h"
+#include "vmm/floppies.h"
 #include "vmm/network.h"
 #include "vmm/tty.h"
 
@@ -34,6 +35,7 @@ struct vmm {
     struct console serial, hvc, debugcon;
     struct disks disks;
     struct cds cds;
+    struct floppies floppies;
     struct network network;
     struct stuck stuck;
     struct keyboard keyboard;
@@ -278,6 +280,10 @@ static void look_at_media(const struct vmm *vm, struct bootchoice *choice)
             bootchoice_look(read_disk, disk, blk_size(disk), choice);
         else if (kind == BOOTORDER_CD && cd)
             bootchoice_look_cd(read_disk, cd, blk_size(cd), choice);
+        else if (kind == BOOTORDER_FLOPPY && vm->floppies.nr)
+            *choice = (struct bootchoice){.firmware = FIRMWARE_BIOS,
+                                          .boots = true,
+                                          .why = "a floppy disk"};
         if (choice->boots)
             return;
     }
@@ -359,6 +365,7 @@ static int make_machine(struct vmm *vm, struct err *err)
         .disks = vm->disks.pc,
         .nr_disks = vm->disks.nr,
         .nr_cds = vm->cds.nr,
+        .nr_floppies = vm->floppies.nr,
         .disk_stuck = on_disk_stuck,
         .event = on_event,
         .opaque = vm,
@@ -375,6 +382,8 @@ static int make_machine(struct vmm *vm, struct err *err)
                 cfg.firmware);
     for (unsigned i = 0; i < vm->cds.nr; i++)
         cfg.cds[i] = vm->cds.cd[i].blk;
+    for (unsigned i = 0; i < vm->floppies.nr; i++)
+        cfg.floppies[i] = vm->floppies.blk[i];
     if (conf->serial)
         cfg.serial = (struct uart16550_backend){console_write, console_resume,
                                                 &vm->serial};
@@ -464,9 +473,12 @@ static int run_with_loop(struct vmm *vm, int *status, struct err *err)
     rc = cds_open(&vm->cds, vm->conf, err);
     if (rc < 0)
         goto close_disks;
-    rc = network_open(&vm->network, vm->conf, vm->loop, err);
+    rc = floppies_open(&vm->floppies, vm->conf, err);
     if (rc < 0)
         goto close_cds;
+    rc = network_open(&vm->network, vm->conf, vm->loop, err);
+    if (rc < 0)
+        goto close_floppies;
     stuck_init(&vm->stuck, vm->loop);
     rc = make_machine(vm, err);
     vm->stuck.pc = vm->pc;
@@ -480,6 +492,9 @@ static int run_with_loop(struct vmm *vm, int *status, struct err *err)
 close_network:
     stuck_fini(&vm->stuck);
     network_close(&vm->network);
+close_floppies:
+    if (floppies_close(&vm->floppies) < 0 && rc == 0)
+        *status = VMM_EXIT_FAILED;
 close_cds:
     cds_close(&vm->cds);
 close_disks:

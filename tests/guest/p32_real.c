@@ -47,6 +47,45 @@ CODE16(r_pushes, "movw %sp, %bp\n pushal\n popal\n pushl $0x55667788\n"
                  "popw %ax\n popw %bx\n movw %ax, 0x5000\n"
                  "movw %bx, 0x5002\n subw %sp, %bp\n movw %bp, 0x5004\n ret");
 
+/* PUSH and CALL over the code behind them, which is to run as it is then. */
+CODE16(r_push_code, "xorw %ax, %ax\n movw %sp, %bp\n"
+                    "movw $0x7000 + (1f - r_push_code) + 2, %sp\n"
+                    "pushw $0x4040\n" /* incw %ax, twice */
+                    "1: nop\n nop\n"
+                    "movw %ax, 0x5000\n movw %bp, %sp\n ret");
+CODE16(r_call_code, "xorw %ax, %ax\n movw %sp, %bp\n"
+                    "movw $0x7000 + (2f - r_call_code) + 2, %sp\n"
+                    "jmp 1f\n"
+                    ".org r_call_code + 0x8d\n"
+                    "1: callw 2f\n" /* pushes 0x7090: NOP, JO, not taken */
+                    "nop\n"
+                    "2: incw %ax\n incw %ax\n nop\n"
+                    "movw %ax, 0x5000\n movw %bp, %sp\n ret");
+/* SP wraps in 16 bits; the upper half of ESP stays. */
+CODE16(r_sp_wrap, "movl %esp, %ebp\n movl $0x12340000, %esp\n"
+                  "pushw $0x5a5b\n movl %esp, 0x5000\n"
+                  "popw %ax\n movw %ax, 0x5004\n movl %esp, 0x5008\n"
+                  "movl %ebp, %esp\n ret");
+/* A word at 0xffff is beyond the limit: #SS, with SP as it was. The handler
+ * needs another stack. */
+CODE16(r_sp_limit, "movw $0x7000 + (9f - r_sp_limit), 12 * 4\n"
+                   "movw $0, 12 * 4 + 2\n"
+                   "movl %esp, %ebp\n xorw %si, %si\n"
+                   "movw $0xffff, %sp\n"
+                   "1: popw %ax\n"
+                   "2: movl %ebp, %esp\n movw %si, 0x5000\n ret\n"
+                   "9: incw %si\n movw %sp, 0x5002\n jmp 2b");
+/* Another PUSH at the same address each time. */
+CODE16(r_patch, "movw $4, %cx\n xorw %dx, %dx\n"
+                "1: movw $0x1111, %ax\n movw $0x2222, %bx\n"
+                "2: pushw %ax\n popw %si\n addw %si, %dx\n"
+                "xorb $3, 0x7000 + (2b - r_patch)\n" /* AX, BX in turn */
+                "loop 1b\n movw %dx, 0x5000\n ret");
+CODE16(r_es_source, "movw $0x530, %ax\n movw %ax, %es\n"
+                    "xorw %si, %si\n cld\n es lodsb\n"
+                    "movb %al, 0x5000\n movw $0, %ax\n movw %ax, %es\n"
+                    "ret");
+
 #define RUN(name) real_run(name, name##_end)
 
 static uint32_t out16(unsigned off)
@@ -98,6 +137,27 @@ static void test_data(void)
     CHECK_EQ(out16(4), 0);
 }
 
+static void test_stack(void)
+{
+    RUN(r_sp_wrap);
+    CHECK_EQ(peek(OUT), 0x1234fffe);
+    CHECK_EQ(out16(4), 0x5a5b);
+    CHECK_EQ(peek(OUT + 8), 0x12340000);
+    RUN(r_patch);
+    CHECK_EQ(out16(0), 0x6666);
+    RUN(r_push_code);
+    CHECK_EQ(out16(0), 2);
+    RUN(r_call_code);
+    CHECK_EQ(out16(0), 0);
+    RUN(r_sp_limit);
+    CHECK_EQ(out16(0), 1);
+    CHECK_EQ(out16(2), 0xffff - 6);
+    poke(0, (peek(0) & ~0xffu) | 0x3c);
+    poke(0x5300, 0x99);
+    RUN(r_es_source);
+    CHECK_EQ(peek(OUT) & 0xff, 0x99);
+}
+
 /* A flat limit that was loaded in protected mode stays in real mode. */
 CODE16(r_unreal, "lgdtl 0x5040\n"
                  "movl %cr0, %eax\n orb $1, %al\n movl %eax, %cr0\n"
@@ -129,6 +189,7 @@ int main(void)
         test_basic();
         test_interrupts();
         test_data();
+        test_stack();
     }
     test_unreal();
     return 0;

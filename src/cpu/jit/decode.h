@@ -43,6 +43,7 @@ enum insn_class {
     IC_ADDRESS,    /* a helper that gets the linear address of the operand */
     IC_FSTENV,     /* x87 environment images: pointers are scrubbed */
     IC_HELPER,     /* a helper; may go on in the block */
+    IC_STACK,      /* near, on a 16-bit stack or of another width: by helper */
     IC_SYSTEM,     /* a helper that ends the block */
     IC_RARE        /* done in C from the decoded form; ends the block */
 };

@@ -205,12 +205,21 @@ static int8_t place(const struct insn *in, const ZydisDecodedOperand *op)
     return (int8_t)(op ? op - in->op : -1);
 }
 
+/* ES:DI is the destination; a source has ES by a prefix only. */
+static bool is_string_source(const ZydisDecodedOperand *op)
+{
+    bool high;
+
+    return op->type == ZYDIS_OPERAND_TYPE_MEMORY &&
+           (op->mem.segment != ZYDIS_REGISTER_ES ||
+            insn_gpr(op->mem.base, &high) == X86_RSI);
+}
+
 /* The source's segment of a string instruction. */
 static uint8_t string_segment(const struct insn *in)
 {
     for (unsigned i = 0; i < in->d.operand_count; i++)
-        if (in->op[i].type == ZYDIS_OPERAND_TYPE_MEMORY &&
-            in->op[i].mem.segment != ZYDIS_REGISTER_ES)
+        if (is_string_source(&in->op[i]))
             return (uint8_t)insn_segment(&in->op[i]);
     return X86_DS;
 }

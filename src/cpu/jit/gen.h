@@ -131,6 +131,8 @@ void gen_store_reg(struct gen *g, unsigned r, unsigned host);
 /* gen_flow.c */
 void gen_entry(struct gen *g, struct tb *tb, uint32_t flags_live);
 void gen_jump(struct gen *g, uint64_t target);
+/* Of the direct jump or call g->in. */
+uint64_t gen_branch_target(const struct gen *g);
 /* The same when JV_KEY has changed: the target is looked up by the new key. */
 void gen_jump_rekey(struct gen *g, uint64_t target);
 void gen_flow(struct gen *g);

@@ -242,7 +242,7 @@ void gen_cold_dispatch(struct gen *g)
     by_jump_cache(g, FROM_CALL);
 }
 
-static uint64_t branch_target(const struct gen *g)
+uint64_t gen_branch_target(const struct gen *g)
 {
     uint64_t t = g->in->rip + g->in->f->length + (uint64_t)g->in->imm;
 
@@ -258,7 +258,7 @@ static unsigned condition(const struct ginsn *in)
 
 static void flow_jcc(struct gen *g)
 {
-    uint64_t target = branch_target(g);
+    uint64_t target = gen_branch_target(g);
 
     if (linkable(g, target)) {
         e_align_rel32(&g->e, 2);
@@ -274,7 +274,7 @@ static void flow_jcc(struct gen *g)
 /* LOOPcc and JrCXZ: the host's own, which reach only 127 bytes. */
 static void flow_loop(struct gen *g)
 {
-    uint64_t target = branch_target(g);
+    uint64_t target = gen_branch_target(g);
     uint8_t *over;
 
     if (g->in->f->address_width == 32)
@@ -356,7 +356,7 @@ static void push_slide(struct gen *g)
 
 static void flow_call(struct gen *g)
 {
-    uint64_t target = branch_target(g), next = gen_next_rip(g);
+    uint64_t target = gen_branch_target(g), next = gen_next_rip(g);
 
     push_return(g, next);
     if (g->key & KEY_STEP) {
@@ -428,7 +428,7 @@ void gen_flow(struct gen *g)
     switch (g->in->f->class) {
     case IC_JCC: flow_jcc(g); break;
     case IC_LOOP: flow_loop(g); break;
-    case IC_JMP: gen_jump(g, branch_target(g)); break;
+    case IC_JMP: gen_jump(g, gen_branch_target(g)); break;
     case IC_JMP_IND:
         load_target(g);
         by_jump_cache(g, 0);

@@ -308,6 +308,53 @@ static void gen_address_helper(struct gen *g)
     gen_helper(g, fn, arg, in->rip);
 }
 
+static h_fn *stack_helper(const struct form *f, uint64_t *op)
+{
+    *op = H_PUSH_REG;
+    switch (f->mnemonic) {
+    case ZYDIS_MNEMONIC_CALL: return h_call_near;
+    case ZYDIS_MNEMONIC_RET: return h_ret_near;
+    case ZYDIS_MNEMONIC_POP: *op = H_POP_REG; return h_stack;
+    case ZYDIS_MNEMONIC_PUSH:
+        if (f->op[0].kind == FORM_SEGMENT)
+            *op = H_PUSH_SEG;
+        else if (f->op[0].kind == FORM_IMM)
+            *op = H_PUSH_IMM;
+        return h_stack;
+    default: *op = H_PUSH_FLAGS; return h_stack;
+    }
+}
+
+static uint32_t stack_immediate(const struct gen *g)
+{
+    const struct ginsn *in = g->in;
+
+    if (in->f->mnemonic == ZYDIS_MNEMONIC_CALL)
+        return (uint32_t)gen_branch_target(g);
+    if (in->f->op[0].kind != FORM_IMM)
+        return 0;
+    return (uint32_t)(in->f->mnemonic == ZYDIS_MNEMONIC_RET
+                          ? in->imm & UINT16_MAX
+                          : in->imm);
+}
+
+/* Calls go on where their target's block is linked. */
+static void gen_stack(struct gen *g)
+{
+    const struct ginsn *in = g->in;
+    uint64_t op;
+    h_fn *fn = stack_helper(in->f, &op);
+
+    gen_helper(g, fn,
+               H_STACK_OP(op) | H_STACK_LENGTH(in->f->length) |
+                   H_STACK_SIZE(in->f->operand_width / 8u) |
+                   H_STACK_REG(in->f->op[0].reg) |
+                   H_STACK_IMM(stack_immediate(g)),
+               in->rip);
+    if (fn == h_call_near)
+        gen_jump(g, gen_branch_target(g));
+}
+
 static void gen_by_helper(struct gen *g)
 {
     uint64_t arg = g->in->f->length | (uint64_t)g->in->f->operand_width << 8;
@@ -335,6 +382,7 @@ void gen_system(struct gen *g)
     case IC_CLAC: gen_ac(g); break;
     case IC_RDTSC: gen_rdtsc(g); break;
     case IC_STRING: gen_string(g); break;
+    case IC_STACK: gen_stack(g); break;
     case IC_FSGSBASE:
         if (g->in->f->mnemonic == ZYDIS_MNEMONIC_RDFSBASE ||
             g->in->f->mnemonic == ZYDIS_MNEMONIC_RDGSBASE)

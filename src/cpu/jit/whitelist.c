@@ -400,7 +400,7 @@ static enum insn_class fpu_gate(const struct insn *in, uint32_t key)
     return in->class;
 }
 
-static enum insn_class classify(const struct insn *in, uint32_t key,
+static enum insn_class classify(const struct insn *in,
                                 const struct cpuid_model *model)
 {
     int feature = ext_feature(in->d.meta.isa_ext);
@@ -428,8 +428,7 @@ static enum insn_class classify(const struct insn *in, uint32_t key,
         ((in->d.mnemonic == ZYDIS_MNEMONIC_MOVSD ||
           in->d.mnemonic == ZYDIS_MNEMONIC_CMPSD) &&
          in->d.opcode_map == ZYDIS_OPCODE_MAP_DEFAULT))
-        return key & (KEY_SEGMENTS) && (key & KEY_SIZE_MASK) != 2 ? IC_RARE
-                                                                  : IC_STRING;
+        return IC_STRING;
     switch (in->d.meta.isa_ext) {
     case ZYDIS_ISA_EXT_BASE:
     case ZYDIS_ISA_EXT_LONGMODE: return base_class(in);
@@ -502,10 +501,22 @@ static bool refused_width(const struct insn *in, uint32_t key,
            in->d.mnemonic == ZYDIS_MNEMONIC_VPEXTRQ;
 }
 
+/* Those that a helper knows: without operands in memory. */
+static bool stack_helper(const struct insn *in, uint32_t key)
+{
+    if ((key & KEY_SIZE_MASK) == 2 || key & (KEY_VM86 | KEY_STEP | KEY_BREAK) ||
+        in->mem)
+        return false;
+    return in->class == IC_PUSH || in->class == IC_POP ||
+           in->class == IC_PUSHF || in->class == IC_CALL || in->class == IC_RET;
+}
+
 /* Instructions that use the stack: in translated code if they are common. */
 static enum insn_class stack_gate(const struct insn *in, uint32_t key)
 {
-    return common_stack(in, key) && !(key & KEY_VM86) ? in->class : IC_RARE;
+    if (common_stack(in, key) && !(key & KEY_VM86))
+        return in->class;
+    return stack_helper(in, key) ? IC_STACK : IC_RARE;
 }
 
 /* Where instructions run one by one, C also sees that a jump's target is one.
@@ -515,6 +526,18 @@ static enum insn_class target_gate(const struct insn *in, uint32_t key)
     if (key & (KEY_STEP | KEY_BREAK))
         return IC_RARE;
     return in->class == IC_JMP_IND ? IC_JMP_IND : stack_gate(in, key);
+}
+
+/* Rare ones that have a rule of their own in some modes. */
+static enum insn_class rare_gate(const struct insn *in, uint32_t key)
+{
+    if (state_area(in, key))
+        return IC_ADDRESS;
+    if (in->d.mnemonic == ZYDIS_MNEMONIC_PUSH &&
+        !(key & (KEY_VM86 | KEY_STEP | KEY_BREAK)) &&
+        (key & KEY_SIZE_MASK) != 2 && op_is_segment(&in->op[0]))
+        return IC_STACK;
+    return in->class;
 }
 
 /* What privilege and mode make of an instruction. */
@@ -543,7 +566,7 @@ static enum insn_class mode_gate(const struct insn *in, uint32_t key)
                        ? IC_ADDRESS
                        : IC_RARE;
         return mov_system(in, key) ? IC_MOV_SYSTEM : in->class;
-    case IC_RARE: return state_area(in, key) ? IC_ADDRESS : in->class;
+    case IC_RARE: return rare_gate(in, key);
     default: return in->class;
     }
 }
@@ -551,8 +574,7 @@ static enum insn_class mode_gate(const struct insn *in, uint32_t key)
 enum insn_class whitelist_class(struct insn *in, uint32_t key,
                                 const struct cpuid_model *model)
 {
-    in->class =
-        refused_width(in, key, model) ? IC_UD : classify(in, key, model);
+    in->class = refused_width(in, key, model) ? IC_UD : classify(in, model);
     in->class = fpu_gate(in, key);
     return mode_gate(in, key);
 }
@@ -571,6 +593,9 @@ bool insn_ends_block(const struct insn *in)
     case IC_CLAC:
     case IC_SYSTEM:
     case IC_RARE: return true;
+    case IC_STACK:
+        return in->d.mnemonic == ZYDIS_MNEMONIC_CALL ||
+               in->d.mnemonic == ZYDIS_MNEMONIC_RET;
     case IC_ADDRESS: return in->d.mnemonic == ZYDIS_MNEMONIC_INVLPG;
     case IC_MOV_SYSTEM: /* loads of CR3 */
         return in->op[0].reg.value == ZYDIS_REGISTER_CR3;

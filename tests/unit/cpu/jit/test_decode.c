@@ -11,6 +11,7 @@
 #define LONG0 (2u | KEY_CPL0 | KEY_OSXSAVE | KEY_FSGSBASE)
 #define LONG3 (2u | KEY_OSXSAVE | KEY_FSGSBASE)
 #define PROT0 (1u | KEY_CPL0 | KEY_SS32 | KEY_OSXSAVE)
+#define REAL  (0u | KEY_REAL | KEY_SS16 | KEY_CPL0)
 #define VM86  (0u | KEY_VM86 | KEY_SS16)
 
 static struct cpuid_model model;
@@ -182,7 +183,7 @@ static void privilege_and_mode_choose_the_rule(void **state)
         {"f3 48 0f ae c0", LONG3, IC_FSGSBASE},
         {"f3 48 0f ae c0", LONG3 & ~(uint32_t)KEY_FSGSBASE, IC_UD},
         {"50", PROT0, IC_PUSH},
-        {"66 50", PROT0, IC_RARE}, /* 16 bits on a 32-bit stack */
+        {"66 50", PROT0, IC_STACK}, /* 16 bits on a 32-bit stack */
         {"50", VM86, IC_RARE},
     };
 
@@ -270,9 +271,41 @@ static void general_registers_have_their_numbers(void **state)
     }
 }
 
+/* 16-bit stacks and other widths: by a helper, unless each instruction has to
+ * be looked at or an operand lies in memory. */
+static void odd_stacks_are_for_helpers(void **state)
+{
+    static const struct row rows[] = {
+        {"50", REAL, IC_STACK},
+        {"1e", REAL, IC_STACK}, /* push ds */
+        {"6a ff", REAL, IC_STACK},
+        {"58", REAL, IC_STACK},
+        {"9c", REAL, IC_STACK},
+        {"e8 00 00", REAL, IC_STACK},
+        {"c2 04 00", REAL, IC_STACK},
+        {"66 50", PROT0, IC_STACK},
+        {"50", PROT0 | KEY_SS16, IC_STACK},
+        {"1f", REAL, IC_RARE},    /* pop ds */
+        {"ff 37", REAL, IC_RARE}, /* push [bx] */
+        {"8f 07", REAL, IC_RARE},
+        {"cb", REAL, IC_RARE},
+        {"c9", REAL, IC_RARE},
+        {"50", REAL | KEY_STEP, IC_RARE},
+        {"1e", REAL | KEY_STEP, IC_RARE},
+        {"e8 00 00", REAL | KEY_BREAK, IC_RARE},
+        {"50", KEY_VM86 | KEY_SS16, IC_RARE},
+        {"66 50", LONG3, IC_RARE},
+        {"a4", REAL | KEY_SEGMENTS, IC_STRING},
+    };
+
+    (void)state;
+    expect(rows, ARRAY_LEN(rows));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(odd_stacks_are_for_helpers),
         cmocka_unit_test(ordinary_instructions_run_as_themselves),
         cmocka_unit_test(what_tells_of_the_host_never_does),
         cmocka_unit_test(what_is_not_advertised_is_undefined),

@@ -8,11 +8,17 @@
 /*
  * A floppy disk controller (82077AA data sheet, in its AT mode) with up to two
  * drives, whose disks stay in them. It shares the lock of the DMA controllers
- * that it is on, which is held around everything below but init and fini.
+ * that it is on, which is held around everything below but init.
  *
- * A disk is 2.88 MB at most, and what is moved at once less than 256 KiB: a
- * command runs in full, host's file included, within the access that starts
- * it. As if each command found its sector under the head at once.
+ * A disk is 2.88 MB at most, and a command moves no more than a cylinder: it
+ * reads and writes the host's file within the register accesses that start it
+ * or move its bytes. As if each command found its sector under the head at
+ * once. What the host cannot read or write, for want of space, too, is a CRC
+ * error of the disk.
+ *
+ * Nothing runs over: without DMA the guest has all the time it likes for each
+ * byte. A driver that moves fewer bytes than up to EOT, and relies on an
+ * overrun to end its command, waits in vain (Linux with floppy=nodma does).
  */
 enum {
     FDC_DRIVES = 2,

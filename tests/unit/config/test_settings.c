@@ -72,6 +72,7 @@ static void what_is_set_is_got(void **state)
         {"disks", "a.img,format=raw;b.qcow2,ro", "a.img,format=raw;b.qcow2,ro"},
         {"disk.bus", "ide", "ide"},
         {"iso", "none", "none"},
+        {"floppy", "/a.img", "/a.img"},
         {"serial", "none", "none"},
     };
     struct settings *s = settings_new();

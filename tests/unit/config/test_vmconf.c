@@ -227,6 +227,22 @@ static void a_machine_has_two_cd_rom_drives_at_most(void **state)
     assert_int_equal(set(&conf, VMCONF_ISO, "b.iso"), -EINVAL);
 }
 
+static void a_machine_has_two_floppy_drives_at_most(void **state)
+{
+    struct vmconf conf = fresh();
+
+    (void)state;
+    assert_int_equal(set(&conf, VMCONF_FLOPPY, ""), -EINVAL);
+    assert_int_equal(set(&conf, VMCONF_FLOPPY, "a.img"), 0);
+    assert_int_equal(check(&conf), 0);
+    assert_int_equal(set(&conf, VMCONF_FLOPPY, "b.img"), 0);
+    assert_string_equal(conf.floppy[1], "b.img");
+    assert_int_equal(conf.nr_floppies, 2);
+    assert_int_equal(set(&conf, VMCONF_FLOPPY, "c.img"), -EINVAL);
+    assert_int_equal(set(&conf, VMCONF_FIRMWARE, "none"), 0);
+    assert_int_equal(check(&conf), -EINVAL); /* only firmware boots one */
+}
+
 static void
 a_kernel_of_the_disk_is_booted_unless_firmware_is_wanted(void **state)
 {
@@ -293,6 +309,7 @@ int main(void)
             a_kernel_of_the_disk_is_booted_unless_firmware_is_wanted),
         cmocka_unit_test(a_screen_is_there_or_not),
         cmocka_unit_test(a_machine_has_two_cd_rom_drives_at_most),
+        cmocka_unit_test(a_machine_has_two_floppy_drives_at_most),
         cmocka_unit_test(only_uefi_has_variables),
     };
 

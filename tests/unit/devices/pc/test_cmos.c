@@ -256,6 +256,19 @@ static void firmware_finds_the_memory_size(void **state)
     assert_int_equal(get(0x5f), 3);
 }
 
+static void firmware_finds_the_floppy_drives(void **state)
+{
+    (void)state;
+    assert_int_equal(get(0x10), 0);
+    assert_int_equal(get(0x14) & 0xc1, 0);
+    cmos_set_floppies(&cm, 4, 0);
+    assert_int_equal(get(0x10), 0x40);
+    assert_int_equal(get(0x14) & 0xc1, 0x01);
+    cmos_set_floppies(&cm, 4, 2);
+    assert_int_equal(get(0x10), 0x42);
+    assert_int_equal(get(0x14) & 0xc1, 0x41);
+}
+
 static void the_hpet_can_take_irq_8_away(void **state)
 {
     struct irq mask = cmos_mask_wire(&cm);
@@ -320,6 +333,7 @@ int main(void)
         T(set_clears_the_update_interrupt),
         T(memory_is_kept_over_a_reset),
         T(firmware_finds_the_memory_size),
+        T(firmware_finds_the_floppy_drives),
         T(the_hpet_can_take_irq_8_away),
         T(dates_survive_the_way_there_and_back),
         T(nonsense_dates_are_brought_into_range),

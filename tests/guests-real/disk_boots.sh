@@ -70,7 +70,7 @@ boot() # WHO WAY CPUS
     pid=$!
     exec 3>"$dir/in"
     for ((i = 0; i < 2000; i++)); do
-        grep -qa "login: " "$dir/console" && break
+        grep -qa "login: " "$dir/console" 2>/dev/null && break
         kill -0 $pid 2>/dev/null || break
         sleep 0.1
     done

@@ -25,12 +25,6 @@ summary()
     exit
 }
 
-skip() # NAME WHY
-{
-    skipped=$((skipped + 1))
-    echo "direct.sh: $1: skipped: $2"
-}
-
 command -v mke2fs >/dev/null || {
     skip all 'there is no mke2fs'
     summary

@@ -17,12 +17,6 @@ show()
     tail -n 5 "$dir/console" "$dir/err" 2>/dev/null
 }
 
-skip() # NAME WHY
-{
-    skipped=$((skipped + 1))
-    echo "disks.sh: $1: skipped: $2"
-}
-
 summary()
 {
     echo "$passed passed, $failed failed, $skipped skipped"

@@ -24,12 +24,6 @@ show()
     tail -n 5 "$dir/err" "$dir/serial" 2>/dev/null
 }
 
-skip() # NAME WHY
-{
-    skipped=$((skipped + 1))
-    echo "floppy.sh: $1: skipped: $2"
-}
-
 start() # OPTION...
 {
     stop

@@ -19,12 +19,6 @@ show()
     tail -n 5 "$dir/serial" "$dir/err" 2>/dev/null
 }
 
-skip() # NAME WHY
-{
-    skipped=$((skipped + 1))
-    echo "ide.sh: $1: skipped: $2"
-}
-
 h()
 {
     rm -f "$dir/serial"

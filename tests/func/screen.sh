@@ -26,12 +26,6 @@ show()
     "$husk" screen vm 2>&1 | grep -v '^$'
 }
 
-skip() # NAME WHY
-{
-    skipped=$((skipped + 1))
-    echo "screen.sh: $1: skipped: $2"
-}
-
 # A VM "vm" of the image, or with an empty disk.
 make_vm() # [IMAGE]
 {

@@ -10,7 +10,7 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 husk=$(realpath "${HUSK:-build/release/husk}")
 out=build/guests-real
-root=$out/direct-root
+root=$out/direct-tree
 disk=$out/direct.img
 mkdir -p "$out"
 # shellcheck source=tests/func/lib/check.sh
@@ -30,7 +30,7 @@ udev,dbus,iproute2,grub-pc-bin,grub2-common" bookworm "$root"
     chroot "$root" apt-get -qq update
     chroot "$root" apt-get -qq -y --no-install-recommends --download-only \
         install linux-image-cloud-amd64
-    mv "$root"/var/cache/apt/archives/linux-image-[0-9]*.deb "$root/root/"
+    mv "$root"/var/cache/apt/archives/linux-image-[0-9]*.deb "$root/opt/"
     touch "$root/made"
 fi
 cat >"$root/etc/default/grub" <<'END'
@@ -40,30 +40,30 @@ GRUB_DISTRIBUTOR=Debian
 GRUB_CMDLINE_LINUX="console=ttyS0,115200"
 GRUB_TERMINAL=serial
 END
-cat >"$root/root/step.sh" <<'END'
+cat >"$root/opt/step.sh" <<'END'
 #!/bin/sh
-n=$(cat /root/step 2>/dev/null || echo 0)
-echo $((n + 1)) >/root/step
+n=$(cat /opt/step 2>/dev/null || echo 0)
+echo $((n + 1)) >/opt/step
 {
     echo
     echo "direct-test: $n $(uname -r)"
     echo "direct-args: $n $(cat /proc/cmdline)"
     case $n in
     0) update-grub 2>&1 && systemctl reboot ;;
-    1) dpkg -i /root/linux-image-*.deb && systemctl reboot ;;
+    1) dpkg -i /opt/linux-image-*.deb && systemctl reboot ;;
     3) grub-reboot '1>2' && systemctl reboot ;;
     4) systemctl reboot ;;
     *) systemctl poweroff ;;
     esac
 } >/dev/ttyS0
 END
-chmod 755 "$root/root/step.sh"
+chmod 755 "$root/opt/step.sh"
 cat >"$root/etc/systemd/system/step.service" <<'END'
 [Unit]
 After=multi-user.target
 [Service]
 Type=oneshot
-ExecStart=/root/step.sh
+ExecStart=/opt/step.sh
 [Install]
 WantedBy=multi-user.target
 END

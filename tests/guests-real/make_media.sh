@@ -13,9 +13,9 @@ trap 'rm -rf "$tmp"' EXIT
 (cd "$tmp" && timeout 120 apt-get -qq download grub-rescue-pc memtest86+ ipxe \
     2>/dev/null)
 for deb in "$tmp"/*.deb; do
-    dpkg-deb -x "$deb" "$tmp/root"
+    dpkg-deb -x "$deb" "$tmp/tree"
 done
-cp "$tmp"/root/usr/lib/grub-rescue/grub-rescue-{cdrom.iso,floppy.img} \
-    "$tmp"/root/boot/memtest86+x64.bin "$tmp"/root/usr/lib/ipxe/ipxe.{iso,lkrn} \
+cp "$tmp"/tree/usr/lib/grub-rescue/grub-rescue-{cdrom.iso,floppy.img} \
+    "$tmp"/tree/boot/memtest86+x64.bin "$tmp"/tree/usr/lib/ipxe/ipxe.{iso,lkrn} \
     "$dir/"
 touch "$dir/made"

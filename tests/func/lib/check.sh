@@ -14,3 +14,9 @@ check() # NAME EXPECTED GOT
     echo "$name: $1: FAILED: '$3', not '$2'"
     show | sed 's/^/    /'
 }
+
+skip() # NAME WHY
+{
+    skipped=$((skipped + 1))
+    echo "$name: $1: skipped: $2"
+}

@@ -1,7 +1,7 @@
 #!/bin/bash
 # IDE: SeaBIOS boots from a hard disk and from CDs there, boot loaders' own
 # images reach their menus, Linux reads and writes, and CDs are changed while it
-# runs. HUSK names the binary.
+# runs (cmd_media.c). HUSK names the binary.
 set -u
 cd "$(dirname "$0")/../.." || exit 1
 husk=$(realpath "${HUSK:-build/release/husk}")

@@ -1,7 +1,7 @@
 #!/bin/bash
 # What is on the screen, and keys for it: a BIOS with its video BIOS and its
 # boot menu, GRUB's menu, memtest86+ and Linux without firmware, UEFI; and what
-# boot loaders expect of a PC besides. HUSK names the binary.
+# boot loaders expect of a PC besides (cmd_screen.c). HUSK names the binary.
 set -u
 cd "$(dirname "$0")/../.." || exit 1
 husk=$(realpath "${HUSK:-build/release/husk}")

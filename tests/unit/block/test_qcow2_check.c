@@ -198,6 +198,8 @@ static void references_outside_the_file_are_told(void **state)
 }
 
 /* What is wrong is all in the refcounts, which follow from everything else. */
+/* qcow2_rebuild.c: counts that are of no use are made from what the tables
+ * refer to. */
 static void refcounts_of_no_use_are_made_anew(void **state)
 {
     static const struct {

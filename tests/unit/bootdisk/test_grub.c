@@ -1,6 +1,8 @@
-/* grub.c and all grub_*.c, extlinux.c, grubenv.c, vars.c, arena.c: whole
- * configurations, as distributions have them and as people change them, and
- * what must be booted or why not. They are seeds of the fuzzer, too. */
+/* grub.c, grub_bls.c, grub_cmd.c, grub_env.c, grub_load.c, grub_menu.c,
+ * grub_path.c, grub_test.c, grub_words.c and other grub_*.c, extlinux.c,
+ * grubenv.c, vars.c, arena.c: whole configurations, as distributions have them
+ * and as people change them, and what must be booted or why not. They are seeds
+ * of the fuzzer, too. */
 #include <dirent.h>
 
 #include "base/fdio.h"

@@ -197,9 +197,8 @@ static void references_outside_the_file_are_told(void **state)
     model_free(&m);
 }
 
-/* What is wrong is all in the refcounts, which follow from everything else. */
-/* qcow2_rebuild.c: counts that are of no use are made from what the tables
- * refer to. */
+/* qcow2_rebuild.c: what is wrong is all in the refcounts, which follow from
+ * everything else. */
 static void refcounts_of_no_use_are_made_anew(void **state)
 {
     static const struct {
